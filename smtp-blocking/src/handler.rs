@@ -1,0 +1,109 @@
+//! The application's side of a session: the twin of [`smtp_proto::server::Handler`] for threads.
+
+use bytes::Bytes;
+use smtp_proto::server::{
+    Abuse, CloseReason, Decision, Event, Hello, Mail, NOT_STORED, Recipient, ResetReason, Session,
+};
+use smtp_proto::wire::Query;
+
+/// The application's side of one session. Every hook has a default; write those that matter.
+///
+/// The default of [`message_end`](Handler::message_end) refuses, because accepting means taking responsibility;
+/// all others accept.
+#[allow(unused_variables, reason = "the names of the arguments are documentation")]
+pub trait Handler: Send {
+    /// A client connected.
+    fn connected(&mut self, session: &Session) -> Decision {
+        Decision::Accept
+    }
+
+    /// The client introduced itself.
+    fn hello(&mut self, session: &Session, hello: Hello) -> Decision {
+        Decision::Accept
+    }
+
+    /// A transaction begins.
+    fn mail(&mut self, session: &Session, mail: Mail) -> Decision {
+        Decision::Accept
+    }
+
+    /// A recipient.
+    fn recipient(&mut self, session: &Session, recipient: Recipient) -> Decision {
+        Decision::Accept
+    }
+
+    /// The content is about to come.
+    fn data(&mut self, session: &Session) -> Decision {
+        Decision::Accept
+    }
+
+    /// A piece of the content. Accepting goes on; a negative reply refuses the message.
+    fn body(&mut self, session: &Session, content: Bytes) -> Decision {
+        Decision::Accept
+    }
+
+    /// The content is complete. Accept it only when it is stored.
+    fn message_end(&mut self, session: &Session, size: u64) -> Decision {
+        Decision::Reply(NOT_STORED)
+    }
+
+    /// A question about a user or mailbox.
+    fn verify(&mut self, session: &Session, query: Query) -> Decision {
+        Decision::Accept
+    }
+
+    /// A question about a list, where they are answered.
+    fn expand(&mut self, session: &Session, query: Query) -> Decision {
+        Decision::Accept
+    }
+
+    /// A cry for help.
+    fn help(&mut self, session: &Session, topic: String) -> Decision {
+        Decision::Accept
+    }
+
+    /// A verb the core does not know. Accepting it without a reply says that it is unknown.
+    fn other(&mut self, session: &Session, verb: String, argument: String) -> Decision {
+        Decision::Accept
+    }
+
+    /// The transaction is over without a message: drop what was collected.
+    fn reset(&mut self, session: &Session, reason: ResetReason) {}
+
+    /// The peer does what honest peers do not.
+    fn abuse(&mut self, session: &Session, abuse: Abuse) {}
+
+    /// The session ends: the last call.
+    fn closing(&mut self, session: &Session, reason: CloseReason) {}
+}
+
+/// Calls the hook for an event; gives the decision when there is one to be told to the machine.
+pub(crate) fn dispatch<H: Handler>(handler: &mut H, session: &Session, event: Event) -> Option<Decision> {
+    match event {
+        Event::Connected => Some(handler.connected(session)),
+        Event::Hello(hello) => Some(handler.hello(session, hello)),
+        Event::Mail(mail) => Some(handler.mail(session, mail)),
+        Event::Recipient(recipient) => Some(handler.recipient(session, recipient)),
+        Event::Data => Some(handler.data(session)),
+        Event::Body(content) => handler.body(session, content).refusal(),
+        Event::MessageEnd { size } => Some(handler.message_end(session, size)),
+        Event::Verify(query) => Some(handler.verify(session, query)),
+        Event::Expand(query) => Some(handler.expand(session, query)),
+        Event::Help(topic) => Some(handler.help(session, topic)),
+        Event::Other { verb, argument } => Some(handler.other(session, verb, argument)),
+        Event::Reset(reason) => {
+            handler.reset(session, reason);
+            None
+        }
+        Event::Abuse(abuse) => {
+            handler.abuse(session, abuse);
+            None
+        }
+        Event::Closing(reason) => {
+            handler.closing(session, reason);
+            None
+        }
+        // An event of a later core that no hook knows: the core's own answer.
+        event => event.is_question().then_some(Decision::Accept),
+    }
+}

@@ -1,0 +1,458 @@
+//! The client: intents go in, commands come out; replies come in, outcomes go out.
+//!
+//! `send` decides what is written when, `receive` what a reply means; this file holds the state, time, the intents,
+//! and the ways a session ends.
+
+mod config;
+mod envelope;
+mod outcome;
+mod receive;
+mod send;
+mod transaction;
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::string::{String, ToString};
+
+use bytes::{Buf, Bytes, BytesMut};
+
+pub use config::{Config, Timeouts};
+pub use envelope::{Content, Envelope};
+pub use outcome::{Outcome, RecipientOutcome, Verdict};
+
+use crate::error::{ApiMisuse, Error, InvalidArgument, Phase, Problem, Unsendable};
+use crate::machine::{Machine, Step, sealed};
+use crate::output::Output;
+use crate::time::Instant;
+use crate::transcript::{Tap, Transcript};
+use crate::wire::{Capabilities, Reply, ReplyReader};
+use receive::Awaited;
+use transaction::{Stage, Transaction};
+
+/// The longest command that [`Client::command`] sends, in octets without CRLF.
+pub const MAX_COMMAND: usize = 2046;
+
+/// What happens in a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The server greeted.
+    Greeting(Reply),
+    /// The server took the hello: [`Client::capabilities`] is what it offers, and transactions begin.
+    Ready,
+    /// The server answered about one recipient. Accepted here is not yet delivered.
+    Recipient {
+        /// The message.
+        id: RequestId,
+        /// Which of the envelope's recipients.
+        index: usize,
+        /// The reply.
+        reply: Reply,
+    },
+    /// There is room for more content: [`Client::content`] or [`Client::end_content`].
+    WantContent(RequestId),
+    /// What became of a message or a probe. There is exactly one for each, also when the session fails.
+    Outcome {
+        /// The message.
+        id: RequestId,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// The reply to a [`Client::command`]. There is none when the session fails.
+    Reply {
+        /// The command.
+        id: RequestId,
+        /// The reply.
+        reply: Reply,
+    },
+}
+
+/// Names a request to a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(u64);
+
+/// The client's side of one session.
+///
+/// State what is to be done at any time, in any number; it is done in order. The machine greets, groups commands
+/// where the server allows it, and tells what became of each request.
+///
+/// ```
+/// use bytes::{Buf, BytesMut};
+/// use smtp_proto::client::{Client, Config, Envelope};
+/// use smtp_proto::{Instant, Machine, Step};
+///
+/// let now = Instant::default();
+/// let mut client = Client::new(Config::new("client.example.org")?, now);
+/// client.send(Envelope::new("jane@example.org", ["joe@example.net"])?, "Subject: Hi\r\n\r\nHello!\r\n")?;
+///
+/// let mut rx = BytesMut::from("220 mail.example.net ESMTP\r\n");
+/// assert!(matches!(client.step(now, &mut rx)?, Step::Event(_)));
+/// assert_eq!(client.step(now, &mut rx)?, Step::Write);
+/// assert_eq!(client.output().chunk(), b"EHLO client.example.org\r\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Client {
+    config: Config,
+    state: State,
+    capabilities: Capabilities,
+    pipelining: bool,
+    enhanced_status_codes: bool,
+    requests: VecDeque<Request>,
+    /// Which of the requests is being written; those before it wait for replies.
+    writing: usize,
+    last_id: u64,
+    /// No more requests: QUIT is among them.
+    quitting: bool,
+    awaited: VecDeque<Awaited>,
+    /// Octets of commands that no reply has come for.
+    in_flight: usize,
+    /// Nothing is written before all replies have come.
+    synchronise: bool,
+    /// A transaction came to nothing and may still be open at the server.
+    reset_due: bool,
+    reader: ReplyReader,
+    output: Output,
+    events: VecDeque<Event>,
+    input_ended: bool,
+    lost: bool,
+    now: Instant,
+    /// When what is waited for now began to be waited for.
+    since: Instant,
+    /// How much had been written when that was last looked at.
+    written: u64,
+    transcript: Transcript,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Greeting and hello.
+    Opening,
+    Ready,
+    /// QUIT is answered.
+    Finished,
+    Failed(Error),
+}
+
+#[derive(Debug)]
+struct Request {
+    id: RequestId,
+    kind: RequestKind,
+}
+
+#[derive(Debug)]
+enum RequestKind {
+    Transaction(Box<Transaction>),
+    Command(String),
+    Quit,
+}
+
+impl Client {
+    /// A session that begins now, with the server's greeting.
+    pub fn new(config: Config, now: Instant) -> Self {
+        Self {
+            config,
+            state: State::Opening,
+            capabilities: Capabilities::default(),
+            pipelining: false,
+            enhanced_status_codes: false,
+            requests: VecDeque::new(),
+            writing: 0,
+            last_id: 0,
+            quitting: false,
+            awaited: VecDeque::from([Awaited::greeting()]),
+            in_flight: 0,
+            synchronise: true,
+            reset_due: false,
+            reader: ReplyReader::new(),
+            output: Output::new(),
+            events: VecDeque::new(),
+            input_ended: false,
+            lost: false,
+            now,
+            since: now,
+            written: 0,
+            transcript: Transcript::default(),
+        }
+    }
+
+    /// What the server offers; empty before [`Event::Ready`] and after HELO.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// When the session is over or ending.
+    pub fn send(&mut self, envelope: Envelope, content: impl Into<Content>) -> Result<RequestId, ApiMisuse> {
+        let transaction = Transaction::new(envelope, Some(content.into()), &self.config);
+        self.request(RequestKind::Transaction(Box::new(transaction)))
+    }
+
+    /// Asks whether the server would take a message for these recipients, and sends none.
+    ///
+    /// # Errors
+    /// When the session is over or ending.
+    pub fn probe(&mut self, envelope: Envelope) -> Result<RequestId, ApiMisuse> {
+        let transaction = Transaction::new(envelope, None, &self.config);
+        self.request(RequestKind::Transaction(Box::new(transaction)))
+    }
+
+    /// Hands over a piece of streamed content. Best when [`Event::WantContent`] asked for it: what is given earlier
+    /// is kept in memory.
+    ///
+    /// # Errors
+    /// When the request does not wait for content.
+    pub fn content(&mut self, id: RequestId, piece: Bytes) -> Result<(), ApiMisuse> {
+        let transaction = self.streaming(id)?;
+        transaction.asked = false;
+        if !piece.is_empty() {
+            transaction.content.push_back(piece);
+        }
+        Ok(())
+    }
+
+    /// Says that the streamed content is complete.
+    ///
+    /// # Errors
+    /// When the request does not wait for content.
+    pub fn end_content(&mut self, id: RequestId) -> Result<(), ApiMisuse> {
+        self.streaming(id)?.ended = true;
+        Ok(())
+    }
+
+    /// Sends a command as it is, for what this crate has no call for. Its reply is [`Event::Reply`].
+    ///
+    /// # Errors
+    /// When it cannot be one line of a session: it is empty, too long, or has control characters.
+    pub fn command(&mut self, line: &str) -> Result<RequestId, ApiMisuse> {
+        let problem = match () {
+            () if line.is_empty() => Some(Problem::Empty),
+            () if line.len() > MAX_COMMAND => Some(Problem::TooLong),
+            () if line.chars().any(char::is_control) => Some(Problem::Character),
+            () if !line.is_ascii() && !self.capabilities.contains("SMTPUTF8") => Some(Problem::Character),
+            () => None,
+        };
+        match problem {
+            Some(problem) => Err(InvalidArgument::new("command", line, problem).into()),
+            None => self.request(RequestKind::Command(line.to_string())),
+        }
+    }
+
+    /// Asks the server for a sign of life.
+    ///
+    /// # Errors
+    /// When the session is over or ending.
+    pub fn noop(&mut self) -> Result<RequestId, ApiMisuse> {
+        self.request(RequestKind::Command("NOOP".to_string()))
+    }
+
+    /// Ends the session when everything asked for before is done.
+    ///
+    /// # Errors
+    /// When the session is over or ending.
+    pub fn quit(&mut self) -> Result<RequestId, ApiMisuse> {
+        let id = self.request(RequestKind::Quit)?;
+        self.quitting = true;
+        Ok(id)
+    }
+
+    /// Withdraws a message as far as that is possible. Its outcome still comes.
+    ///
+    /// One that has not begun is not sent; one whose content has not begun is taken back with RSET. When streamed
+    /// content is missing, the session fails: there is no way to tell a server to forget half a message. A message
+    /// that is wholly handed over and whose content has begun is sent.
+    pub fn cancel(&mut self, id: RequestId) {
+        let Some((position, transaction)) = self.find(id) else {
+            return;
+        };
+        transaction.cancelled = true;
+        let (stage, complete) = (transaction.stage, transaction.ended);
+        match stage {
+            Stage::Mail => {
+                if let Some(request) = self.requests.remove(position) {
+                    self.conclude(request, Some(Unsendable::Cancelled.into()));
+                }
+            }
+            Stage::GoAhead | Stage::Content if !complete => self.fail(Unsendable::Cancelled.into()),
+            _ => {}
+        }
+    }
+
+    /// Hands every command and reply of the session to `tap`.
+    pub fn set_transcript(&mut self, tap: Tap) {
+        self.transcript.set(tap);
+    }
+
+    fn request(&mut self, kind: RequestKind) -> Result<RequestId, ApiMisuse> {
+        if self.quitting || matches!(self.state, State::Finished | State::Failed(_)) {
+            return Err(ApiMisuse::Closed);
+        }
+        self.last_id = self.last_id.saturating_add(1);
+        let id = RequestId(self.last_id);
+        self.requests.push_back(Request { id, kind });
+        Ok(id)
+    }
+
+    fn find(&mut self, id: RequestId) -> Option<(usize, &mut Transaction)> {
+        self.requests.iter_mut().enumerate().find_map(|(position, request)| match &mut request.kind {
+            RequestKind::Transaction(transaction) if request.id == id => Some((position, &mut **transaction)),
+            _ => None,
+        })
+    }
+
+    fn streaming(&mut self, id: RequestId) -> Result<&mut Transaction, ApiMisuse> {
+        match self.find(id) {
+            Some((_, transaction)) if !transaction.ended => Ok(transaction),
+            _ => Err(ApiMisuse::NoContentExpected),
+        }
+    }
+
+    /// The transaction that is being written.
+    fn current(&mut self) -> Option<&mut Transaction> {
+        match self.requests.get_mut(self.writing) {
+            Some(Request { kind: RequestKind::Transaction(transaction), .. }) => Some(transaction),
+            _ => None,
+        }
+    }
+
+    /// Tells what became of a request that is off the queue.
+    fn conclude(&mut self, request: Request, error: Option<Error>) {
+        if let RequestKind::Transaction(transaction) = request.kind {
+            let outcome = transaction.outcome(error, self.output.written());
+            self.events.push_back(Event::Outcome { id: request.id, outcome });
+        }
+    }
+
+    /// The one way a session fails: every message gets its outcome, nothing more is written.
+    fn fail(&mut self, error: Error) {
+        if matches!(self.state, State::Failed(_) | State::Finished) {
+            return;
+        }
+        while let Some(request) = self.requests.pop_front() {
+            self.conclude(request, Some(error.clone()));
+        }
+        self.writing = 0;
+        self.awaited.clear();
+        self.output.clear();
+        self.state = State::Failed(error);
+        self.since = self.now;
+    }
+
+    /// What the session is doing.
+    fn phase(&self) -> Phase {
+        let content = matches!(
+            self.requests.get(self.writing),
+            Some(Request { kind: RequestKind::Transaction(transaction), .. }) if transaction.stage == Stage::Content
+        );
+        match self.awaited.front() {
+            Some(awaited) => awaited.phase(),
+            None if content => Phase::Content,
+            None => Phase::Command,
+        }
+    }
+
+    /// The connection gives no more: fatal, except behind QUIT.
+    fn end_of_input(&mut self, error: Error) {
+        if self.phase() == Phase::Quit {
+            self.output.clear();
+            self.state = State::Finished;
+        } else {
+            self.fail(error);
+        }
+    }
+
+    /// Starts waiting anew when the connection took some more octets.
+    fn watch(&mut self) {
+        let written = self.output.written();
+        if written != self.written {
+            self.written = written;
+            if self.phase() == Phase::Content {
+                self.since = self.now;
+            }
+        }
+    }
+}
+
+impl sealed::Sealed for Client {}
+
+impl Machine for Client {
+    type Event = Event;
+
+    fn step(&mut self, now: Instant, rx: &mut BytesMut) -> Result<Step<Event>, Error> {
+        self.now = now;
+        self.watch();
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Ok(Step::Event(event));
+            }
+            match &self.state {
+                State::Failed(_) if self.output.has_remaining() && !self.lost && self.deadline() > Some(now) => {
+                    return Ok(Step::Write);
+                }
+                State::Failed(error) => return Err(error.clone()),
+                State::Finished => return Ok(Step::Close),
+                State::Opening | State::Ready => {}
+            }
+            match self.reader.read(rx, &self.config.reply_limits) {
+                Ok(Some(reply)) => {
+                    self.received(reply);
+                    continue;
+                }
+                Ok(None) => {}
+                Err(fault) => {
+                    self.fail(fault.into());
+                    continue;
+                }
+            }
+            let phase = self.phase();
+            if self.lost || self.input_ended {
+                self.end_of_input(Error::Disconnected { phase });
+            } else if self.deadline().is_some_and(|deadline| deadline <= now) {
+                self.end_of_input(Error::Timeout { phase });
+            } else {
+                self.fill();
+                if self.events.is_empty() && !matches!(self.state, State::Failed(_)) {
+                    return Ok(match () {
+                        () if self.output.has_remaining() => Step::Write,
+                        () if self.awaited.is_empty() && !self.reader.is_amid_reply() => Step::Decide,
+                        () => Step::Read,
+                    });
+                }
+            }
+        }
+    }
+
+    fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let timeouts = &self.config.timeouts;
+        let timeout = match self.state {
+            State::Failed(_) | State::Finished => self.output.has_remaining().then_some(timeouts.quit),
+            State::Opening | State::Ready if self.awaited.is_empty() && !self.output.has_remaining() => None,
+            State::Opening | State::Ready => Some(match self.phase() {
+                Phase::Greeting => timeouts.greeting,
+                Phase::Hello => timeouts.hello,
+                Phase::Mail => timeouts.mail,
+                Phase::Rcpt => timeouts.rcpt,
+                Phase::Data => timeouts.data,
+                Phase::Content => timeouts.content,
+                Phase::EndOfData => timeouts.end_of_data,
+                Phase::Quit => timeouts.quit,
+                Phase::Reset | Phase::Command | Phase::Decision => timeouts.command,
+            }),
+        };
+        timeout.map(|timeout| self.since + timeout)
+    }
+
+    fn peer_closed(&mut self) {
+        self.input_ended = true;
+    }
+
+    fn connection_lost(&mut self) {
+        self.lost = true;
+    }
+}

@@ -1,0 +1,100 @@
+//! What became of a message, recipient by recipient.
+
+use alloc::vec::Vec;
+
+use crate::error::{Error, Phase};
+use crate::wire::{Reply, Severity};
+
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// For each recipient of the envelope, in its order.
+    pub recipients: Vec<RecipientOutcome>,
+    /// The server's reply to the whole message, with its queue id if it gives one.
+    pub reply: Option<Reply>,
+    /// What ended the attempt, when it was not a reply to this message.
+    pub error: Option<Error>,
+}
+
+/// What became of a message for one recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecipientOutcome {
+    /// The server has taken responsibility. The reply is the one to this recipient.
+    Accepted(Reply),
+    /// The server refused.
+    Refused {
+        /// What it refused: the sender, this recipient, the wish to send, or the message.
+        phase: Phase,
+        /// Its reply.
+        reply: Reply,
+    },
+    /// Not delivered: the attempt ended before the server had the whole message.
+    Failed(Error),
+    /// The attempt ended when the server may have had the whole message. Sending again may deliver it twice, not
+    /// sending may lose it.
+    Unknown(Error),
+}
+
+/// What became of a message as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// Accepted for all recipients.
+    Delivered,
+    /// Accepted for some.
+    Partial,
+    /// Accepted for none.
+    Refused,
+    /// Unknown for at least one.
+    Unknown,
+}
+
+impl Outcome {
+    /// What became of the message as a whole.
+    pub fn verdict(&self) -> Verdict {
+        let count = |wanted: fn(&RecipientOutcome) -> bool| self.recipients.iter().filter(|one| wanted(one)).count();
+        let accepted = count(RecipientOutcome::is_accepted);
+        if count(|one| matches!(one, RecipientOutcome::Unknown(_))) > 0 {
+            Verdict::Unknown
+        } else if accepted == self.recipients.len() {
+            Verdict::Delivered
+        } else if accepted > 0 {
+            Verdict::Partial
+        } else {
+            Verdict::Refused
+        }
+    }
+
+    /// Whether the message was accepted for all recipients.
+    pub fn is_delivered(&self) -> bool {
+        self.verdict() == Verdict::Delivered
+    }
+}
+
+impl RecipientOutcome {
+    /// Whether the server has taken responsibility.
+    pub fn is_accepted(&self) -> bool {
+        matches!(self, Self::Accepted(_))
+    }
+
+    /// Whether the same may succeed later.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Accepted(_) => false,
+            // RFC 5321 section 4.5.3.1.10: too many recipients, whatever the first digit says.
+            Self::Refused { phase: Phase::Rcpt, reply } if reply.code().value() == 552 => true,
+            Self::Refused { reply, .. } => reply.severity() == Severity::Temporary,
+            Self::Failed(error) => error.is_temporary(),
+            Self::Unknown(_) => true,
+        }
+    }
+
+    /// The reply about this recipient, if there was one.
+    pub fn reply(&self) -> Option<&Reply> {
+        match self {
+            Self::Accepted(reply) | Self::Refused { reply, .. } => Some(reply),
+            Self::Failed(error) | Self::Unknown(error) => error.reply(),
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! What a reply means: which command it answers and what follows from it.
+
+use super::transaction::Stage;
+use super::{Client, Event, Request, RequestId, RequestKind, State};
+use crate::error::{Error, PeerFault, Phase, Unsendable};
+use crate::transcript::Speaker;
+use crate::wire::{Capabilities, Command, Reply, ReplyForm, Severity};
+
+/// A reply that has to come.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Awaited {
+    phase: Phase,
+    purpose: Purpose,
+    /// Octets of the command it answers.
+    pub(super) octets: usize,
+    /// Where in the output the command ends: a reply that comes before it is written answers something else.
+    pub(super) end: u64,
+}
+
+/// What a reply is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Purpose {
+    Greeting,
+    Hello {
+        extended: bool,
+    },
+    Mail(RequestId),
+    Rcpt(RequestId, usize),
+    Data(RequestId),
+    EndOfData(RequestId),
+    Command(RequestId),
+    Quit,
+    /// It changes nothing.
+    Ignored,
+}
+
+impl Awaited {
+    pub(super) fn new(phase: Phase, purpose: Purpose) -> Self {
+        Self { phase, purpose, octets: 0, end: 0 }
+    }
+
+    pub(super) fn greeting() -> Self {
+        Self::new(Phase::Greeting, Purpose::Greeting)
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
+    }
+}
+
+impl Purpose {
+    /// Whether the reply can be of this kind. 3yz is for DATA, which in turn is never simply done; a command of the
+    /// application's own may get anything.
+    fn allows(self, severity: Severity) -> bool {
+        match (self, severity) {
+            (Self::Command(_), _) | (_, Severity::Temporary | Severity::Permanent) => true,
+            (Self::Data(_), severity) => severity == Severity::Intermediate,
+            (_, severity) => severity == Severity::Positive,
+        }
+    }
+}
+
+impl Client {
+    /// Deals with a reply.
+    pub(super) fn received(&mut self, reply: Reply) {
+        self.record(&reply);
+        let reply = match self.state {
+            State::Ready if !self.enhanced_status_codes => reply.without_enhanced(),
+            _ => reply,
+        };
+        self.since = self.now;
+        let written = self.output.written();
+        let Some(awaited) = self.awaited.front().copied().filter(|awaited| awaited.end <= written) else {
+            self.unasked(reply);
+            return;
+        };
+        self.awaited.pop_front();
+        self.in_flight = self.in_flight.saturating_sub(awaited.octets);
+        let phase = awaited.phase;
+        if !awaited.purpose.allows(reply.severity()) {
+            self.fail(PeerFault::UnexpectedReply { phase, reply }.into());
+            return;
+        }
+        let closing = reply.closes_connection() && !matches!(awaited.purpose, Purpose::Greeting);
+        let last_words = closing.then(|| reply.clone());
+        match awaited.purpose {
+            Purpose::Greeting => self.greeted(reply),
+            Purpose::Hello { extended } => self.welcomed(reply, extended),
+            Purpose::Quit => self.state = State::Finished,
+            Purpose::Ignored => {}
+            Purpose::Command(id) => {
+                self.events.push_back(Event::Reply { id, reply });
+                self.requests.pop_front();
+                self.writing = self.writing.saturating_sub(1);
+            }
+            Purpose::Mail(id) | Purpose::Rcpt(id, _) | Purpose::Data(id) | Purpose::EndOfData(id) => {
+                self.transaction_reply(id, awaited.purpose, reply);
+            }
+        }
+        if let Some(reply) = last_words {
+            self.fail(Error::ServiceClosing { phase, reply });
+        }
+        self.settle();
+    }
+
+    fn record(&mut self, reply: &Reply) {
+        if self.transcript.is_on() {
+            let mut text = bytes::BytesMut::new();
+            let enhanced = reply.enhanced().is_some();
+            reply.write(ReplyForm { enhanced, utf8: true }, &mut text);
+            self.transcript.lines(self.now, Speaker::Server, &text);
+        }
+    }
+
+    /// A reply that no command asked for: the server closes, or refuses a message before its end, or is confused.
+    fn unasked(&mut self, reply: Reply) {
+        let phase = self.phase();
+        let sending = match self.awaited.front() {
+            Some(Awaited { purpose: Purpose::EndOfData(id), .. }) => {
+                let id = *id;
+                self.find(id).map(|(_, transaction)| transaction)
+            }
+            Some(_) => None,
+            None => self.current().filter(|transaction| transaction.stage == Stage::Content),
+        };
+        let error = match sending {
+            Some(transaction) if !reply.is_positive() => {
+                transaction.refused(Phase::Content, reply.clone());
+                // What was sent of the message cannot be taken back, so nothing else can be sent either.
+                Error::ServiceClosing { phase: Phase::Content, reply }
+            }
+            _ if reply.closes_connection() => Error::ServiceClosing { phase, reply },
+            _ => PeerFault::UnsolicitedReply(reply).into(),
+        };
+        self.fail(error);
+    }
+
+    fn greeted(&mut self, reply: Reply) {
+        if !reply.is_positive() {
+            self.turned_away(Phase::Greeting, reply);
+            return;
+        }
+        self.events.push_back(Event::Greeting(reply));
+        let hello = Command::Ehlo(self.config.hello.clone());
+        self.write(&hello, Awaited::new(Phase::Hello, Purpose::Hello { extended: true }));
+    }
+
+    fn welcomed(&mut self, reply: Reply, extended: bool) {
+        if extended && self.config.allow_helo && matches!(reply.code().value(), 500 | 502) {
+            let hello = Command::Helo(self.config.hello.clone());
+            self.write(&hello, Awaited::new(Phase::Hello, Purpose::Hello { extended: false }));
+            return;
+        }
+        if !reply.is_positive() {
+            self.turned_away(Phase::Hello, reply);
+            return;
+        }
+        if extended {
+            self.capabilities = Capabilities::parse(reply.text());
+            self.pipelining = self.capabilities.contains("PIPELINING");
+            self.enhanced_status_codes = self.capabilities.contains("ENHANCEDSTATUSCODES");
+        }
+        self.state = State::Ready;
+        self.events.push_back(Event::Ready);
+    }
+
+    /// The server wants no session. It gets a goodbye unless it closes by itself.
+    fn turned_away(&mut self, phase: Phase, reply: Reply) {
+        let goodbye = !reply.closes_connection();
+        self.fail(Error::Refused { phase, reply });
+        if goodbye {
+            self.write(&Command::Quit, Awaited::new(Phase::Quit, Purpose::Quit));
+        }
+    }
+
+    fn transaction_reply(&mut self, id: RequestId, purpose: Purpose, reply: Reply) {
+        let Some((_, transaction)) = self.find(id) else {
+            return;
+        };
+        transaction.outstanding = transaction.outstanding.saturating_sub(1);
+        match purpose {
+            Purpose::Mail(_) if !reply.is_positive() => transaction.refused(Phase::Mail, reply),
+            Purpose::Rcpt(_, index) => {
+                transaction.recipient_replied(index, reply.clone());
+                self.events.push_back(Event::Recipient { id, index, reply });
+            }
+            Purpose::Data(_) if reply.severity() == Severity::Intermediate => {
+                if transaction.is_refused() || transaction.nobody_wants_it() {
+                    transaction.stage = Stage::Done;
+                    self.writing = self.writing.saturating_add(1);
+                    self.write_nothing();
+                } else {
+                    transaction.stage = Stage::Content;
+                }
+            }
+            Purpose::Data(_) => {
+                transaction.refused(Phase::Data, reply);
+                transaction.stage = Stage::Done;
+                self.writing = self.writing.saturating_add(1);
+                self.reset_due = true;
+            }
+            Purpose::EndOfData(_) => transaction.judged(reply),
+            _ => {}
+        }
+    }
+
+    /// Tells the outcomes of the messages for which everything has been written and answered.
+    pub(super) fn settle(&mut self) {
+        while let Some(Request { kind: RequestKind::Transaction(transaction), .. }) = self.requests.front()
+            && transaction.is_complete()
+        {
+            let withdrawn = transaction.cancelled && transaction.end.is_none();
+            let Some(request) = self.requests.pop_front() else {
+                return;
+            };
+            self.writing = self.writing.saturating_sub(1);
+            self.conclude(request, withdrawn.then_some(Unsendable::Cancelled.into()));
+        }
+    }
+}

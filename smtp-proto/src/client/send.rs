@@ -1,0 +1,199 @@
+//! What is written when: grouping by RFC 2920 where the server allows it, one command at a time where not.
+
+use core::fmt;
+
+use bytes::Buf;
+
+use super::receive::{Awaited, Purpose};
+use super::transaction::Stage;
+use super::{Client, Event, RequestId, RequestKind, State};
+use crate::error::{Error, Phase};
+use crate::transcript::Speaker;
+use crate::wire::Command;
+
+impl Client {
+    /// Writes what may be written now.
+    pub(super) fn fill(&mut self) {
+        while self.may_write() {
+            if core::mem::take(&mut self.reset_due) {
+                self.write(&Command::Rset, Awaited::new(Phase::Reset, Purpose::Ignored));
+                continue;
+            }
+            let Some(request) = self.requests.get(self.writing) else {
+                return;
+            };
+            let id = request.id;
+            match &request.kind {
+                RequestKind::Command(line) => {
+                    let line = line.clone();
+                    self.write(&line, Awaited::new(Phase::Command, Purpose::Command(id)));
+                    self.written_out();
+                    self.synchronise = true;
+                }
+                RequestKind::Quit => {
+                    self.write(&Command::Quit, Awaited::new(Phase::Quit, Purpose::Quit));
+                    self.written_out();
+                    self.synchronise = true;
+                }
+                RequestKind::Transaction(_) => {
+                    if !self.advance(id) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the server is ready for another command, and there is room for it.
+    fn may_write(&mut self) -> bool {
+        let idle = self.awaited.is_empty();
+        if idle {
+            self.synchronise = false;
+        }
+        matches!(self.state, State::Ready)
+            && !self.output.is_full()
+            && (idle || self.pipelining && !self.synchronise && self.in_flight < self.config.in_flight)
+    }
+
+    /// The request being written has been; the next one follows.
+    fn written_out(&mut self) {
+        self.writing = self.writing.saturating_add(1);
+        self.settle();
+    }
+
+    /// Writes the next part of the transaction. False when it has to wait.
+    fn advance(&mut self, id: RequestId) -> bool {
+        let Self { capabilities, config, .. } = self;
+        let Some(super::Request { kind: RequestKind::Transaction(transaction), .. }) =
+            self.requests.get_mut(self.writing)
+        else {
+            return false;
+        };
+        match transaction.stage {
+            Stage::Mail => match transaction.parameters(capabilities, config) {
+                Err(unsendable) => {
+                    if let Some(request) = self.requests.remove(self.writing) {
+                        self.conclude(request, Some(unsendable.into()));
+                    }
+                }
+                Ok(parameters) => {
+                    transaction.stage = Stage::Rcpt(0);
+                    transaction.outstanding = 1;
+                    let reverse_path = transaction.envelope.reverse_path.clone();
+                    self.write(
+                        &Command::Mail { reverse_path, parameters },
+                        Awaited::new(Phase::Mail, Purpose::Mail(id)),
+                    );
+                }
+            },
+            Stage::Rcpt(_) | Stage::Data if transaction.is_refused() || transaction.cancelled => self.abandon(),
+            Stage::Rcpt(index) => match transaction.envelope.recipients.get(index) {
+                Some(forward_path) => {
+                    let command = Command::Rcpt { forward_path: forward_path.clone(), parameters: alloc::vec![] };
+                    transaction.stage = Stage::Rcpt(index.saturating_add(1));
+                    transaction.outstanding = transaction.outstanding.saturating_add(1);
+                    self.write(&command, Awaited::new(Phase::Rcpt, Purpose::Rcpt(id, index)));
+                }
+                None if transaction.probe => self.abandon(),
+                None => transaction.stage = Stage::Data,
+            },
+            Stage::Data if transaction.nobody_wants_it() => self.abandon(),
+            Stage::Data => {
+                transaction.stage = Stage::GoAhead;
+                transaction.outstanding = transaction.outstanding.saturating_add(1);
+                self.write(&Command::Data, Awaited::new(Phase::Data, Purpose::Data(id)));
+                self.synchronise = true;
+            }
+            Stage::Content => return self.write_content(id),
+            Stage::GoAhead | Stage::Done => return false,
+        }
+        true
+    }
+
+    /// Nothing more of this transaction is written; RSET makes the server forget it.
+    fn abandon(&mut self) {
+        if let Some(transaction) = self.current() {
+            transaction.stage = Stage::Done;
+        }
+        self.reset_due = true;
+        self.written_out();
+    }
+
+    /// Writes content, and its end when there is no more. False when it has to wait for some.
+    fn write_content(&mut self, id: RequestId) -> bool {
+        let Self { output, config, since, now, .. } = self;
+        if !output.has_remaining() {
+            *since = *now;
+        }
+        let Some(super::Request { kind: RequestKind::Transaction(transaction), .. }) =
+            self.requests.get_mut(self.writing)
+        else {
+            return false;
+        };
+        let written = match (transaction.unsendable_piece(), transaction.content.front_mut()) {
+            (Some(unsendable), _) => Err(unsendable),
+            (None, Some(piece)) => {
+                let written = transaction.encoder.encode(piece, output);
+                if piece.is_empty() {
+                    transaction.content.pop_front();
+                }
+                written.map_err(|fault| transaction.unsendable(fault, config))
+            }
+            (None, None) if transaction.ended => {
+                let written = transaction.encoder.finish(output);
+                if written.is_ok() {
+                    transaction.stage = Stage::Done;
+                    transaction.outstanding = transaction.outstanding.saturating_add(1);
+                    transaction.end = Some(output.position());
+                    let octets = transaction.encoder.octets();
+                    self.transcript.content(self.now, Speaker::Client, octets);
+                    self.await_reply(Awaited::new(Phase::EndOfData, Purpose::EndOfData(id)));
+                    self.written_out();
+                    return true;
+                }
+                written.map_err(|fault| transaction.unsendable(fault, config))
+            }
+            (None, None) => {
+                if !core::mem::replace(&mut transaction.asked, true) {
+                    self.events.push_back(Event::WantContent(id));
+                }
+                return false;
+            }
+        };
+        match written {
+            Ok(()) => true,
+            // There is no way to take back what was sent of it but to end the session without the final dot.
+            Err(unsendable) => {
+                self.fail(Error::Unsendable(unsendable));
+                false
+            }
+        }
+    }
+
+    /// Writes a command line.
+    pub(super) fn write(&mut self, command: &dyn fmt::Display, mut awaited: Awaited) {
+        let before = self.output.remaining();
+        self.output.format(format_args!("{command}\r\n"));
+        if self.transcript.is_on() {
+            self.transcript.line(self.now, Speaker::Client, alloc::format!("{command}").as_bytes());
+        }
+        awaited.octets = self.output.remaining().saturating_sub(before);
+        self.await_reply(awaited);
+    }
+
+    /// Ends a message that nobody wants although the server said 354: with nothing in it (RFC 2920 section 3.1).
+    pub(super) fn write_nothing(&mut self) {
+        self.output.push(bytes::Bytes::from_static(b".\r\n"));
+        self.transcript.content(self.now, Speaker::Client, 0);
+        self.await_reply(Awaited::new(Phase::EndOfData, Purpose::Ignored));
+    }
+
+    fn await_reply(&mut self, mut awaited: Awaited) {
+        awaited.end = self.output.position();
+        if self.awaited.is_empty() {
+            self.since = self.now;
+        }
+        self.in_flight = self.in_flight.saturating_add(awaited.octets);
+        self.awaited.push_back(awaited);
+    }
+}

@@ -1,0 +1,305 @@
+//! Commands: what is checked before the application is asked, and what its decision does (RFC 5321 section 4.1).
+
+use alloc::format;
+use alloc::string::String;
+
+use bytes::BytesMut;
+
+use super::event::{Abuse, CloseReason, Decision, Event, Hello, Mail, Recipient, ResetReason};
+use super::session::Transaction;
+use super::{Content, MIN_RECIPIENTS, Server, State, replies};
+use crate::machine::Step;
+use crate::transcript::Speaker;
+use crate::wire::{
+    Command, ForwardPath, HelloName, Line, MailParameters, Parameter, Query, Reply, ReplyForm, ReversePath, are_ascii,
+};
+
+/// The shortest limit on command lines there may be (RFC 5321 section 4.5.3.1.4).
+const MIN_COMMAND_LINE: usize = 512;
+
+/// What the application is deciding about.
+#[derive(Debug)]
+pub(super) enum Question {
+    Connect,
+    Hello(Hello),
+    Mail(Transaction),
+    Recipient,
+    Data,
+    Message,
+    Verify,
+    Expand,
+    Help,
+    Other,
+}
+
+impl Server {
+    pub(super) fn ask(&mut self, question: Question, event: Event) -> Step<Event> {
+        self.state = State::Asked(question);
+        Step::Event(event)
+    }
+
+    /// Takes the next command off `rx` and deals with it.
+    pub(super) fn next_command(&mut self, rx: &mut BytesMut) -> Option<Step<Event>> {
+        let limits = &self.config.limits;
+        let line = match self.lines.read(rx, limits.command_line.max(MIN_COMMAND_LINE), limits.discarded_line) {
+            Line::Partial => return self.starved(),
+            Line::Endless => {
+                self.end(CloseReason::Abuse(Abuse::EndlessLine), Some(&replies::ENDLESS));
+                return None;
+            }
+            Line::TooLong => {
+                self.since = self.now;
+                return self.wrong(&replies::LINE_TOO_LONG);
+            }
+            Line::Whole(line) => line,
+        };
+        self.since = self.now;
+        self.transcript.line(self.now, Speaker::Client, &line);
+        match Command::parse(&line) {
+            Ok(Command::Quit) => {
+                self.end(CloseReason::Quit, Some(&replies::BYE));
+                None
+            }
+            _ if self.no_service => self.wrong(&replies::NO_SERVICE),
+            Ok(command) => self.command(command, !rx.is_empty()),
+            Err(error) => self.wrong(&replies::command_error(error)),
+        }
+    }
+
+    /// `more` says that the client did not wait for the reply.
+    fn command(&mut self, command: Command, more: bool) -> Option<Step<Event>> {
+        let last_of_group = !matches!(command, Command::Mail { .. } | Command::Rcpt { .. } | Command::Rset);
+        if last_of_group {
+            // RFC 2920 section 3.2: the replies to these are not held back.
+            self.flush = true;
+            self.session.pipelined_early |=
+                more && matches!(command, Command::Ehlo(_) | Command::Helo(_) | Command::Data);
+        }
+        match command {
+            Command::Mail { reverse_path, parameters } => self.mail(reverse_path, parameters),
+            Command::Rcpt { forward_path, parameters } => self.rcpt(forward_path, parameters),
+            Command::Data => self.data(),
+            Command::Ehlo(name) => self.hello(name, true),
+            Command::Helo(name) => self.hello(name, false),
+            Command::Rset => {
+                if self.session.transaction.is_none() {
+                    self.events.push_back(Event::Reset(ResetReason::Command));
+                }
+                self.reset(ResetReason::Command);
+                self.junk(&replies::OK)
+            }
+            Command::Noop => self.junk(&replies::OK),
+            Command::Vrfy(query) => self.query(query, Question::Verify, Event::Verify),
+            Command::Expn(_) if !self.config.expand => self.wrong(&replies::NOT_IMPLEMENTED),
+            Command::Expn(query) => self.query(query, Question::Expand, Event::Expand),
+            Command::Help(_) if !self.config.help => self.wrong(&replies::NOT_IMPLEMENTED),
+            Command::Help(topic) => self.count_junk().then(|| self.ask(Question::Help, Event::Help(topic))),
+            Command::Other { verb, argument } => self.other(verb, argument),
+            Command::Quit => None,
+        }
+    }
+
+    fn hello(&mut self, name: HelloName, extended: bool) -> Option<Step<Event>> {
+        if !self.count_junk() {
+            return None;
+        }
+        let hello = Hello { name, extended };
+        Some(self.ask(Question::Hello(hello.clone()), Event::Hello(hello)))
+    }
+
+    fn mail(&mut self, reverse_path: ReversePath, parameters: MailParameters) -> Option<Step<Event>> {
+        let Some(hello) = &self.session.hello else {
+            return self.wrong(&replies::HELLO_FIRST);
+        };
+        if self.session.transaction.is_some() {
+            return self.wrong(&replies::NESTED_MAIL);
+        }
+        let config = &self.config;
+        let recognised = config.knows(&parameters.other)
+            && (config.eight_bit_mime || parameters.body.is_none())
+            && (config.offers_smtputf8() || !parameters.smtputf8)
+            // RFC 5321 section 4.1.1.1: no extension without EHLO.
+            && (hello.extended || parameters == MailParameters::default());
+        if !recognised {
+            return self.wrong(&replies::UNKNOWN_PARAMETER);
+        }
+        if !parameters.smtputf8 && !(reverse_path.is_ascii() && parameters.is_ascii()) {
+            return self.wrong(&replies::NEEDS_SMTPUTF8);
+        }
+        if parameters.size.is_some_and(|size| size > config.message_size()) {
+            self.reply(&replies::TOO_LARGE);
+            return None;
+        }
+        let transaction =
+            Transaction { smtputf8: parameters.smtputf8, declared_size: parameters.size, ..Transaction::default() };
+        Some(self.ask(Question::Mail(transaction), Event::Mail(Mail { reverse_path, parameters })))
+    }
+
+    fn rcpt(&mut self, forward_path: ForwardPath, parameters: alloc::vec::Vec<Parameter>) -> Option<Step<Event>> {
+        let extended = self.session.hello.as_ref().is_some_and(|hello| hello.extended);
+        let Some(transaction) = &mut self.session.transaction else {
+            return self.wrong(&replies::MAIL_FIRST);
+        };
+        if !(parameters.is_empty() || extended && self.config.knows(&parameters)) {
+            return self.wrong(&replies::UNKNOWN_PARAMETER);
+        }
+        if !transaction.smtputf8 && !(forward_path.is_ascii() && are_ascii(&parameters)) {
+            return self.wrong(&replies::NEEDS_SMTPUTF8);
+        }
+        if transaction.recipients >= self.config.limits.recipients.max(MIN_RECIPIENTS) {
+            self.reply(&replies::TOO_MANY_RECIPIENTS);
+            return None;
+        }
+        let index = transaction.asked;
+        transaction.asked = index.saturating_add(1);
+        Some(self.ask(Question::Recipient, Event::Recipient(Recipient { index, forward_path, parameters })))
+    }
+
+    fn data(&mut self) -> Option<Step<Event>> {
+        match &self.session.transaction {
+            None => self.wrong(&replies::MAIL_FIRST),
+            Some(transaction) if transaction.recipients == 0 => {
+                self.reset(ResetReason::Refused(replies::NO_RECIPIENTS));
+                self.wrong(&replies::NO_RECIPIENTS)
+            }
+            Some(_) => Some(self.ask(Question::Data, Event::Data)),
+        }
+    }
+
+    fn query(&mut self, query: Query, question: Question, event: fn(Query) -> Event) -> Option<Step<Event>> {
+        if query.smtputf8 && !self.config.offers_smtputf8() {
+            return self.wrong(&replies::UNKNOWN_PARAMETER);
+        }
+        if !query.smtputf8 && !query.text.is_ascii() {
+            return self.wrong(&replies::NEEDS_SMTPUTF8);
+        }
+        self.count_junk().then(|| self.ask(question, event(query)))
+    }
+
+    fn other(&mut self, verb: String, argument: String) -> Option<Step<Event>> {
+        // H-XP-1
+        if matches!(verb.as_str(), "GET" | "HEAD" | "POST" | "PUT" | "CONNECT" | "OPTIONS") {
+            self.end(CloseReason::Abuse(Abuse::Http), Some(&replies::NO_HTTP));
+            return None;
+        }
+        Some(self.ask(Question::Other, Event::Other { verb, argument }))
+    }
+
+    /// Refuses a wrong command.
+    fn wrong(&mut self, reply: &Reply) -> Option<Step<Event>> {
+        if self.count_error() {
+            self.reply(reply);
+        }
+        None
+    }
+
+    /// Answers a command that brings no mail forward.
+    fn junk(&mut self, reply: &Reply) -> Option<Step<Event>> {
+        if self.count_junk() {
+            self.reply(reply);
+        }
+        None
+    }
+
+    /// Counts a command that brings no mail forward. False when the session is over for it.
+    fn count_junk(&mut self) -> bool {
+        self.session.junk = self.session.junk.saturating_add(1);
+        let limit = self.config.limits.junk_commands;
+        if self.session.junk == limit.saturating_add(1) {
+            self.events.push_back(Event::Abuse(Abuse::JunkCommands));
+        }
+        self.session.junk <= limit || self.count_error()
+    }
+
+    /// Does what was decided, and replies.
+    pub(super) fn decided(&mut self, question: Question, decision: Decision) {
+        self.state = State::Command;
+        match decision {
+            Decision::Close(reply) => self.end(CloseReason::Decision, Some(&reply)),
+            Decision::Accept => self.accept(question, None),
+            Decision::Reply(reply) if reply.is_positive() => self.accept(question, Some(reply)),
+            Decision::Reply(reply) if reply.closes_connection() => self.end(CloseReason::Decision, Some(&reply)),
+            Decision::Reply(reply) => self.refuse(&question, reply),
+        }
+    }
+
+    fn accept(&mut self, question: Question, own: Option<Reply>) {
+        let usual = match question {
+            Question::Connect => return self.greet(own),
+            Question::Hello(hello) => return self.welcome(hello, own),
+            Question::Data => {
+                self.reply(&replies::START_CONTENT);
+                self.state = State::Content(Content::new(&self.config, self.now));
+                return;
+            }
+            Question::Mail(transaction) => {
+                self.session.transaction = Some(transaction);
+                replies::SENDER_OK
+            }
+            Question::Recipient => {
+                if let Some(transaction) = &mut self.session.transaction {
+                    transaction.recipients = transaction.recipients.saturating_add(1);
+                }
+                replies::RECIPIENT_OK
+            }
+            Question::Message => {
+                self.session.transaction = None;
+                self.session.messages = self.session.messages.saturating_add(1);
+                self.session.errors = 0;
+                self.session.junk = 0;
+                replies::MESSAGE_ACCEPTED
+            }
+            Question::Verify | Question::Expand => replies::CANNOT_VERIFY,
+            Question::Help => replies::HELP,
+            Question::Other => {
+                if own.is_none() {
+                    self.wrong(&replies::UNKNOWN_COMMAND);
+                    return;
+                }
+                replies::OK
+            }
+        };
+        self.reply(&own.unwrap_or(usual));
+    }
+
+    fn refuse(&mut self, question: &Question, reply: Reply) {
+        match question {
+            Question::Connect => {
+                self.no_service = true;
+                self.reply_in(&reply, ReplyForm::default());
+                return;
+            }
+            Question::Hello(_) => return self.reply_in(&reply, ReplyForm::default()),
+            Question::Data => self.reset(ResetReason::Refused(reply.clone())),
+            Question::Message => self.session.transaction = None,
+            _ => {}
+        }
+        self.reply(&reply);
+    }
+
+    fn greet(&mut self, own: Option<Reply>) {
+        let text = own.as_ref().map_or(self.config.greeting.as_str(), Reply::text);
+        if let Ok(greeting) = format!("220 {} {text}", self.config.hostname()).parse() {
+            self.reply_in(&greeting, ReplyForm::default());
+        }
+        self.flush = true;
+    }
+
+    fn welcome(&mut self, hello: Hello, own: Option<Reply>) {
+        self.reset(ResetReason::Hello);
+        let mut text = format!("250 {}", self.config.hostname());
+        if let Some(own) = own {
+            text.push(' ');
+            // One line: what follows is read as the list of capabilities.
+            text.extend(own.text().chars().map(|character| if character == '\n' { ' ' } else { character }));
+        }
+        if hello.extended {
+            text.push('\n');
+            text.push_str(&format!("{}", self.config.offered()));
+        }
+        if let Ok(reply) = text.parse() {
+            self.reply_in(&reply, ReplyForm::default());
+        }
+        self.session.hello = Some(hello);
+    }
+}

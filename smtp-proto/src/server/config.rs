@@ -1,0 +1,190 @@
+//! How a server behaves: names, extensions, limits, times.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::error::InvalidArgument;
+use crate::wire::{BareNewline, Capabilities, Capability, HelloName, MAX_TEXT_LINE, Parameter};
+
+/// The lowest limit on the content of a message, in octets (RFC 5321 section 4.5.3.1.7).
+pub const MIN_MESSAGE_SIZE: u64 = 64 * 1024;
+/// The lowest limit on recipients (RFC 5321 section 4.5.3.1.8).
+pub const MIN_RECIPIENTS: u32 = 100;
+
+/// How a server behaves. One value serves any number of sessions.
+///
+/// ```
+/// use smtp_proto::server::Config;
+/// let mut config = Config::new("mail.example.org")?;
+/// config.limits.message_size = Some(50 * 1024 * 1024);
+/// # Ok::<(), smtp_proto::InvalidArgument>(())
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Config {
+    hostname: HelloName,
+    /// The text behind the name in the greeting. Default `ESMTP`.
+    pub greeting: String,
+    /// What is done about a CR or LF in content that is not part of a CRLF. Default [`BareNewline::Reject`].
+    pub bare_newline: BareNewline,
+    /// Whether content may hold NUL characters. Default no: too many programs end a text there.
+    pub allow_nul: bool,
+    /// PIPELINING (RFC 2920). Default on.
+    pub pipelining: bool,
+    /// 8BITMIME (RFC 6152). Default on.
+    pub eight_bit_mime: bool,
+    /// SMTPUTF8 (RFC 6531); needs 8BITMIME. Default on.
+    pub smtputf8: bool,
+    /// ENHANCEDSTATUSCODES (RFC 2034). Default on.
+    pub enhanced_status_codes: bool,
+    /// EXPN. Default off: it tells strangers who is on a list.
+    pub expand: bool,
+    /// HELP. Default on.
+    pub help: bool,
+    /// Further lines for the EHLO reply: what the application implements through
+    /// [`Event::Other`](super::Event::Other) and [`Config::parameters`].
+    pub capabilities: Vec<Capability>,
+    /// Keywords of MAIL and RCPT parameters that the application understands; others are refused with 555.
+    pub parameters: Vec<String>,
+    /// How much of everything.
+    pub limits: Limits,
+    /// How long.
+    pub timeouts: Timeouts,
+}
+
+/// How much a peer may use up. All are per session unless they say otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Octets of a command line with its CRLF. Default 2048, never under 512 (Postfix `line_length_limit`).
+    pub command_line: usize,
+    /// Octets of an over-long command line that are read in search of its end, before the session is closed.
+    /// Default 64 KiB.
+    pub discarded_line: usize,
+    /// Octets of a text line without its CRLF. Default 998, never under that (RFC 5321 section 4.5.3.1.6).
+    pub text_line: usize,
+    /// Octets of the content of one message; announced with SIZE. `None` is no fixed limit. Default 25 MiB, never
+    /// under [`MIN_MESSAGE_SIZE`].
+    pub message_size: Option<u64>,
+    /// Octets of content that are read in search of its end after the message was refused, before the session is
+    /// closed. Default 256 MiB.
+    pub discarded_content: u64,
+    /// Accepted recipients of one message. Default 1000 (Postfix `smtpd_recipient_limit`), never under
+    /// [`MIN_RECIPIENTS`].
+    pub recipients: u32,
+    /// Wrong commands after which [`Abuse::SoftErrors`](super::Abuse::SoftErrors) is reported. Default 10.
+    pub soft_errors: u32,
+    /// Wrong commands at which the session is closed. Default 20. A delivered message starts the count again.
+    pub hard_errors: u32,
+    /// Commands that bring no mail forward (NOOP, RSET, VRFY, EXPN, HELP, hello) after which each further one
+    /// counts as an error. Default 100 (Postfix `smtpd_junk_command_limit`).
+    pub junk_commands: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            command_line: 2048,
+            discarded_line: 64 * 1024,
+            text_line: MAX_TEXT_LINE,
+            message_size: Some(25 * 1024 * 1024),
+            discarded_content: 256 * 1024 * 1024,
+            recipients: 1000,
+            soft_errors: 10,
+            hard_errors: 20,
+            junk_commands: 100,
+        }
+    }
+}
+
+/// How long a session may take over its parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// From one reply to the whole next command. Default 300 s (RFC 5321 section 4.5.3.2.7).
+    pub command: Duration,
+    /// From one piece of content to the next. Default 300 s.
+    pub content: Duration,
+    /// Octets of content a second that a peer must reach over the whole of a message, beyond the first
+    /// [`Timeouts::content`]. Default 500 (Postfix `smtpd_min_data_rate`). Zero: none.
+    pub minimum_rate: u64,
+    /// For the application to decide. Default 600 s. Then the session is closed with 421.
+    pub decision: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            command: Duration::from_secs(300),
+            content: Duration::from_secs(300),
+            minimum_rate: 500,
+            decision: Duration::from_secs(600),
+        }
+    }
+}
+
+impl Config {
+    /// The defaults, for a server of this name: a domain name or an address literal.
+    ///
+    /// # Errors
+    /// When the name is neither.
+    pub fn new(hostname: &str) -> Result<Self, InvalidArgument> {
+        Ok(Self {
+            hostname: hostname.parse().map_err(|problem| InvalidArgument::new("host name", hostname, problem))?,
+            greeting: "ESMTP".to_string(),
+            bare_newline: BareNewline::Reject,
+            allow_nul: false,
+            pipelining: true,
+            eight_bit_mime: true,
+            smtputf8: true,
+            enhanced_status_codes: true,
+            expand: false,
+            help: true,
+            capabilities: Vec::new(),
+            parameters: Vec::new(),
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+        })
+    }
+
+    /// The server's name.
+    pub fn hostname(&self) -> &str {
+        self.hostname.as_str()
+    }
+
+    pub(super) fn offers_smtputf8(&self) -> bool {
+        self.smtputf8 && self.eight_bit_mime
+    }
+
+    pub(super) fn message_size(&self) -> u64 {
+        self.limits.message_size.map_or(u64::MAX, |limit| limit.max(MIN_MESSAGE_SIZE))
+    }
+
+    /// What the reply to EHLO lists.
+    pub(super) fn offered(&self) -> Capabilities {
+        let mut offered = Capabilities::default();
+        let mut offer = |on: bool, keyword: &str, parameters: &str| {
+            if let Some(capability) = Capability::new(keyword, parameters).filter(|_| on) {
+                offered.insert(capability);
+            }
+        };
+        offer(self.pipelining, "PIPELINING", "");
+        let size = self.limits.message_size.map(|_| self.message_size().to_string());
+        offer(true, "SIZE", size.as_deref().unwrap_or(""));
+        offer(self.eight_bit_mime, "8BITMIME", "");
+        offer(self.enhanced_status_codes, "ENHANCEDSTATUSCODES", "");
+        offer(self.offers_smtputf8(), "SMTPUTF8", "");
+        offer(self.expand, "EXPN", "");
+        offer(self.help, "HELP", "");
+        for capability in &self.capabilities {
+            offered.insert(capability.clone());
+        }
+        offered
+    }
+
+    /// Whether the application understands all of these.
+    pub(super) fn knows(&self, parameters: &[Parameter]) -> bool {
+        parameters.iter().all(|parameter| self.parameters.iter().any(|keyword| parameter.is(keyword)))
+    }
+}

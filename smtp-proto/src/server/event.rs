@@ -1,0 +1,177 @@
+//! What happens in a session, and what the application can say to it.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::error::Phase;
+use crate::wire::{ForwardPath, HelloName, MailParameters, Parameter, Query, Reply, ReversePath};
+
+/// What happens in a session.
+///
+/// Most events are questions: the machine waits for a [`Decision`] ([`Event::is_question`]). A transaction begins
+/// with [`Event::Mail`]; once that is accepted, exactly one [`Event::MessageEnd`] or [`Event::Reset`] ends it. A
+/// session ends with exactly one [`Event::Closing`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// Question: a client connected. Accepted: greeted with 220. Refused: every command but QUIT gets 503
+    /// (RFC 5321 section 3.1).
+    Connected,
+    /// Question: EHLO or HELO. Accepting one in a transaction drops the transaction.
+    Hello(Hello),
+    /// Question: MAIL, the begin of a transaction.
+    Mail(Mail),
+    /// Question: RCPT.
+    Recipient(Recipient),
+    /// Question: DATA, with at least one accepted recipient. Accepted: 354. Refused: the transaction is over.
+    Data,
+    /// A piece of the content, dots unstuffed. No question, but the message can be refused here: the rest is then
+    /// read and dropped, and the refusal is the reply to the end of the message.
+    Body(Bytes),
+    /// Question: the content is complete. Accepting it takes responsibility for the message (RFC 5321 section
+    /// 4.1.1.4): store it first.
+    MessageEnd {
+        /// Octets of the content.
+        size: u64,
+    },
+    /// Question: VRFY. Accepted without a reply of the application's own: 252, which tells nothing.
+    Verify(Query),
+    /// Question: EXPN, where [`Config::expand`](super::Config::expand) is on. Accepted without a reply of the
+    /// application's own: 252.
+    Expand(Query),
+    /// Question: HELP. Accepted without a reply of the application's own: 214 with a general text.
+    Help(String),
+    /// Question: a verb this crate does not know. Accepted without a reply of the application's own: 500.
+    Other {
+        /// The verb in upper case.
+        verb: String,
+        /// What follows it.
+        argument: String,
+    },
+    /// The transaction is over without a message, or RSET was given outside one: drop what was collected.
+    Reset(ResetReason),
+    /// The peer does what honest peers do not.
+    Abuse(Abuse),
+    /// The session ends: the last event.
+    Closing(CloseReason),
+}
+
+impl Event {
+    /// Whether the machine waits for a decision about it.
+    pub fn is_question(&self) -> bool {
+        !matches!(self, Self::Body(_) | Self::Reset(_) | Self::Abuse(_) | Self::Closing(_))
+    }
+}
+
+/// The argument of EHLO or HELO.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Hello {
+    /// What the client calls itself. It proves nothing.
+    pub name: HelloName,
+    /// Whether it was EHLO.
+    pub extended: bool,
+}
+
+/// The argument of MAIL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Mail {
+    /// Where notifications go.
+    pub reverse_path: ReversePath,
+    /// Its parameters.
+    pub parameters: MailParameters,
+}
+
+/// The argument of RCPT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recipient {
+    /// Counts the RCPT commands of the transaction that became questions, from 0.
+    pub index: u32,
+    /// Where the message goes.
+    pub forward_path: ForwardPath,
+    /// Parameters the application understands ([`Config::parameters`](super::Config::parameters)).
+    pub parameters: Vec<Parameter>,
+}
+
+/// Why a transaction is over without a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResetReason {
+    /// RSET.
+    Command,
+    /// EHLO or HELO.
+    Hello,
+    /// The message is refused with this reply, by the application before its end or by a limit or rule.
+    Refused(Reply),
+    /// The session ends.
+    Closing,
+}
+
+/// What honest peers do not do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Abuse {
+    /// Many wrong commands: a reason to slow down.
+    SoftErrors,
+    /// Too many wrong commands; the session is closed.
+    HardErrors,
+    /// Many commands that bring no mail forward.
+    JunkCommands,
+    /// A command line without end; the session is closed.
+    EndlessLine,
+    /// Content without end behind a refusal; the session is closed.
+    EndlessContent,
+    /// An HTTP request: somebody's browser is made to attack. The session is closed.
+    Http,
+}
+
+/// Why a session ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// QUIT.
+    Quit,
+    /// The client went away.
+    Disconnected,
+    /// It took too long.
+    Timeout(Phase),
+    /// The server was told to shut down.
+    ShutDown,
+    /// The application decided so.
+    Decision,
+    /// The client misbehaved.
+    Abuse(Abuse),
+}
+
+/// An answer to a question. It may come at any later time; nothing moves before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Decision {
+    /// Go on, with the reply that is usual.
+    Accept,
+    /// Reply this. A 2yz reply accepts (DATA is answered with 354 all the same), a 4yz or 5yz reply refuses.
+    Reply(Reply),
+    /// Reply this and close the connection.
+    Close(Reply),
+}
+
+impl From<Reply> for Decision {
+    fn from(reply: Reply) -> Self {
+        Self::Reply(reply)
+    }
+}
+
+impl Decision {
+    /// The decision, when it is not to go on.
+    pub fn refusal(self) -> Option<Self> {
+        match self {
+            Self::Accept => None,
+            Self::Reply(reply) if reply.is_positive() => None,
+            refusal => Some(refusal),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The application's side of a session as a trait with a hook for everything that happens.
+//!
+//! It names no runtime: every asynchronous adapter drives it through [`dispatch`].
+
+use alloc::string::String;
+use core::future::{Future, ready};
+use core::net::SocketAddr;
+
+use bytes::Bytes;
+
+use super::event::{Abuse, CloseReason, Decision, Event, Hello, Mail, Recipient, ResetReason};
+use super::session::Session;
+use crate::wire::{Query, Reply};
+
+/// What an adapter knows about a connection before the first octet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Connection {
+    /// Counts the connections of one server from 1.
+    pub id: u64,
+    /// The other end, where it has a network address.
+    pub peer: Option<SocketAddr>,
+}
+
+impl Connection {
+    /// The facts about one connection.
+    pub fn new(id: u64, peer: Option<SocketAddr>) -> Self {
+        Self { id, peer }
+    }
+}
+
+/// The reply of a handler that does not say what becomes of a message: it is not taken, so it is not lost.
+pub const NOT_STORED: Reply = Reply::from_static("451 4.3.5 This server does not store mail");
+
+/// The application's side of one session. Every hook has a default; write those that matter.
+///
+/// The default of [`message_end`](Handler::message_end) refuses, because accepting means taking responsibility;
+/// all others accept. A hook that is not done at the deadline of
+/// [`Timeouts::decision`](super::Timeouts::decision) is dropped and the session closed.
+#[allow(unused_variables, reason = "the names of the arguments are documentation")]
+pub trait Handler: Send {
+    /// A client connected.
+    fn connected(&mut self, session: &Session) -> impl Future<Output = Decision> + Send {
+        ready(Decision::Accept)
+    }
+
+    /// EHLO or HELO.
+    fn hello(&mut self, session: &Session, hello: Hello) -> impl Future<Output = Decision> + Send {
+        ready(Decision::Accept)
+    }
+
+    /// MAIL: a transaction begins.
+    fn mail(&mut self, session: &Session, mail: Mail) -> impl Future<Output = Decision> + Send {
+        ready(Decision::Accept)
+    }
+
+    /// RCPT.
+    fn recipient(&mut self, session: &Session, recipient: Recipient) -> impl Future<Output = Decision> + Send {
+        ready(Decision::Accept)
+    }
+
+    /// DATA: the content is about to come.
+    fn data(&mut self, session: &Session) -> impl Future<Output = Decision> + Send {
+        ready(Decision::Accept)
+    }
+
+    /// A piece of the content. Accepting goes on; a negative reply refuses the message.
+    fn body(&mut self, session: &Session, content: Bytes) -> impl Future<Output = Decision> + Send {
+        ready(Decision::Accept)
+    }
+
+    /// The content is complete. Accept it only when it is stored.
+    fn message_end(&mut self, session: &Session, size: u64) -> impl Future<Output = Decision> + Send {
+        ready(Decision::Reply(NOT_STORED))
+    }
+
+    /// VRFY.
+    fn verify(&mut self, session: &Session, query: Query) -> impl Future<Output = Decision> + Send {
+        ready(Decision::Accept)
+    }
+
+    /// EXPN, where it is on.
+    fn expand(&mut self, session: &Session, query: Query) -> impl Future<Output = Decision> + Send {
+        ready(Decision::Accept)
+    }
+
+    /// HELP.
+    fn help(&mut self, session: &Session, topic: String) -> impl Future<Output = Decision> + Send {
+        ready(Decision::Accept)
+    }
+
+    /// A verb this crate does not know. Accepting it without a reply answers 500.
+    fn other(&mut self, session: &Session, verb: String, argument: String) -> impl Future<Output = Decision> + Send {
+        ready(Decision::Accept)
+    }
+
+    /// The transaction is over without a message: drop what was collected.
+    fn reset(&mut self, session: &Session, reason: ResetReason) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
+
+    /// The peer does what honest peers do not.
+    fn abuse(&mut self, session: &Session, abuse: Abuse) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
+
+    /// The session ends: the last call.
+    fn closing(&mut self, session: &Session, reason: CloseReason) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
+}
+
+/// Calls the hook for an event. A decision comes back when there is one to be handed to
+/// [`Server::decide`](super::Server::decide).
+pub async fn dispatch<H: Handler>(handler: &mut H, session: &Session, event: Event) -> Option<Decision> {
+    Some(match event {
+        Event::Connected => handler.connected(session).await,
+        Event::Hello(hello) => handler.hello(session, hello).await,
+        Event::Mail(mail) => handler.mail(session, mail).await,
+        Event::Recipient(recipient) => handler.recipient(session, recipient).await,
+        Event::Data => handler.data(session).await,
+        Event::Body(content) => return handler.body(session, content).await.refusal(),
+        Event::MessageEnd { size } => handler.message_end(session, size).await,
+        Event::Verify(query) => handler.verify(session, query).await,
+        Event::Expand(query) => handler.expand(session, query).await,
+        Event::Help(topic) => handler.help(session, topic).await,
+        Event::Other { verb, argument } => handler.other(session, verb, argument).await,
+        Event::Reset(reason) => {
+            handler.reset(session, reason).await;
+            return None;
+        }
+        Event::Abuse(abuse) => {
+            handler.abuse(session, abuse).await;
+            return None;
+        }
+        Event::Closing(reason) => {
+            handler.closing(session, reason).await;
+            return None;
+        }
+    })
+}

@@ -1,0 +1,332 @@
+//! The server: commands come in, questions go to the application, its decisions become replies.
+//!
+//! `command` deals with commands and turns decisions into replies, `content` with what follows a 354; this file
+//! holds the state, time, and the ways a transaction or a session ends.
+
+mod command;
+mod config;
+mod content;
+mod event;
+mod handler;
+mod replies;
+mod session;
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+
+pub use config::{Config, Limits, MIN_MESSAGE_SIZE, MIN_RECIPIENTS, Timeouts};
+pub use event::{Abuse, CloseReason, Decision, Event, Hello, Mail, Recipient, ResetReason};
+pub use handler::{Connection, Handler, NOT_STORED, dispatch};
+pub use session::{Session, Transaction};
+
+use crate::error::{ApiMisuse, Error, Phase};
+use crate::machine::{Machine, Step, sealed};
+use crate::output::Output;
+use crate::time::Instant;
+use crate::transcript::{Speaker, Tap, Transcript};
+use crate::wire::{LineReader, Reply, ReplyForm};
+use command::Question;
+use content::Content;
+
+/// The server's side of one session.
+///
+/// ```
+/// use std::sync::Arc;
+/// use bytes::BytesMut;
+/// use smtp_proto::server::{Config, Decision, Event, Server};
+/// use smtp_proto::{Instant, Machine, Step};
+///
+/// let config = Arc::new(Config::new("mail.example.org")?);
+/// let mut server = Server::new(config, Instant::default());
+/// let mut rx = BytesMut::from("NOOP\r\n");
+/// assert_eq!(server.step(Instant::default(), &mut rx)?, Step::Event(Event::Connected));
+/// server.decide(Decision::Accept)?;
+/// assert_eq!(server.step(Instant::default(), &mut rx)?, Step::Write);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    config: Arc<Config>,
+    session: Session,
+    state: State,
+    lines: LineReader,
+    output: Output,
+    /// What is in `output` is to leave before anything else is read: the client waits for it.
+    flush: bool,
+    events: VecDeque<Event>,
+    shutdown: Option<Shutdown>,
+    input: Input,
+    /// The greeting refused: only QUIT is served.
+    no_service: bool,
+    now: Instant,
+    /// When what is waited for now began to be waited for.
+    since: Instant,
+    /// The application acted since the last step: waiting begins anew.
+    restart: bool,
+    transcript: Transcript,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nobody has been told of the connection.
+    Start,
+    /// A decision is due.
+    Asked(Question),
+    /// A command is due.
+    Command,
+    /// The content of a message is due.
+    Content(Content),
+    /// The session is over but for what is still to be told and written.
+    Ended,
+}
+
+/// How a server is shut down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Shutdown {
+    /// A transaction that runs comes to its end first.
+    AfterTransaction,
+    /// As soon as a decision that is due has been made.
+    Now,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Input {
+    Open,
+    /// The peer sends no more; it may still read.
+    Ended,
+    /// The connection is gone.
+    Lost,
+}
+
+impl Server {
+    /// A session that begins now. Nothing is sent before the application accepts the connection.
+    pub fn new(config: Arc<Config>, now: Instant) -> Self {
+        Self {
+            config,
+            session: Session::default(),
+            state: State::Start,
+            lines: LineReader::new(),
+            output: Output::new(),
+            flush: false,
+            events: VecDeque::new(),
+            shutdown: None,
+            input: Input::Open,
+            no_service: false,
+            now,
+            since: now,
+            restart: false,
+            transcript: Transcript::default(),
+        }
+    }
+
+    /// What is known about the session.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Answers the question that the last event asked, or refuses a message while its content comes in.
+    ///
+    /// # Errors
+    /// When nothing was asked, or the decision has a 3yz reply. The state is then unchanged.
+    pub fn decide(&mut self, decision: Decision) -> Result<(), ApiMisuse> {
+        if let Decision::Reply(reply) | Decision::Close(reply) = &decision
+            && reply.severity() == crate::wire::Severity::Intermediate
+        {
+            return Err(ApiMisuse::UnfitReply(reply.clone()));
+        }
+        match core::mem::replace(&mut self.state, State::Command) {
+            State::Asked(question) => self.decided(question, decision),
+            State::Content(content) => self.decided_in_content(content, decision)?,
+            state => {
+                self.state = state;
+                return Err(ApiMisuse::NothingToDecide);
+            }
+        }
+        self.restart = true;
+        Ok(())
+    }
+
+    /// Ends the session with 421, at once or when the running transaction has come to its end.
+    pub fn shut_down(&mut self, shutdown: Shutdown) {
+        if self.shutdown != Some(Shutdown::Now) {
+            self.shutdown = Some(shutdown);
+        }
+    }
+
+    /// Hands every command and reply of the session to `tap`.
+    pub fn set_transcript(&mut self, tap: Tap) {
+        self.transcript.set(tap);
+    }
+
+    /// Writes a reply in the form that the session is in.
+    fn reply(&mut self, reply: &Reply) {
+        let hello = self.session.hello.as_ref();
+        let form = ReplyForm {
+            enhanced: self.config.enhanced_status_codes && hello.is_none_or(|hello| hello.extended),
+            utf8: false,
+        };
+        self.reply_in(reply, form);
+    }
+
+    fn reply_in(&mut self, reply: &Reply, form: ReplyForm) {
+        let Self { transcript, now, output, .. } = self;
+        output.gather(|out| {
+            let start = out.len();
+            reply.write(form, out);
+            transcript.lines(*now, Speaker::Server, out.get(start..).unwrap_or_default());
+        });
+    }
+
+    /// The one way a transaction ends without a message (H-ST-1).
+    fn reset(&mut self, reason: ResetReason) {
+        if self.session.transaction.take().is_some() {
+            self.events.push_back(Event::Reset(reason));
+        }
+    }
+
+    /// The one way a session ends.
+    fn end(&mut self, reason: CloseReason, reply: Option<&Reply>) {
+        if let Some(reply) = reply {
+            self.reply(reply);
+        }
+        self.reset(ResetReason::Closing);
+        if let CloseReason::Abuse(abuse) = reason {
+            self.events.push_back(Event::Abuse(abuse));
+        }
+        self.events.push_back(Event::Closing(reason));
+        self.state = State::Ended;
+        self.since = self.now;
+    }
+
+    /// Counts a wrong command. False when it was one too many and the session is over.
+    fn count_error(&mut self) -> bool {
+        let limits = &self.config.limits;
+        self.session.errors = self.session.errors.saturating_add(1);
+        if self.session.errors >= limits.hard_errors {
+            self.end(CloseReason::Abuse(Abuse::HardErrors), Some(&replies::TOO_MANY_ERRORS));
+            return false;
+        }
+        if self.session.errors == limits.soft_errors {
+            self.events.push_back(Event::Abuse(Abuse::SoftErrors));
+        }
+        true
+    }
+
+    fn phase(&self) -> Phase {
+        match self.state {
+            State::Asked(_) => Phase::Decision,
+            State::Content(_) => Phase::Content,
+            State::Start | State::Command | State::Ended => Phase::Command,
+        }
+    }
+
+    fn timed_out(&mut self) {
+        let phase = self.phase();
+        match self.state {
+            // The peer does not take the goodbye.
+            State::Ended => self.output.clear(),
+            State::Asked(_) => self.end(CloseReason::Timeout(phase), Some(&replies::NO_DECISION)),
+            _ => self.end(CloseReason::Timeout(phase), Some(&replies::TIMED_OUT)),
+        }
+    }
+
+    /// Whether a shutdown is due in the state the session is in.
+    fn shutdown_is_due(&self) -> bool {
+        match (self.shutdown, &self.state) {
+            (Some(_), State::Start) | (Some(Shutdown::Now), State::Command | State::Content(_)) => true,
+            (Some(Shutdown::AfterTransaction), State::Command) => self.session.transaction.is_none(),
+            _ => false,
+        }
+    }
+
+    /// More input, or the end when there is none.
+    fn starved(&mut self) -> Option<Step<Event>> {
+        if self.output.has_remaining() {
+            return Some(Step::Write);
+        }
+        if self.input == Input::Open {
+            return Some(Step::Read);
+        }
+        self.end(CloseReason::Disconnected, None);
+        None
+    }
+}
+
+impl sealed::Sealed for Server {}
+
+impl Machine for Server {
+    type Event = Event;
+
+    /// Never fails: whatever a client does gets a reply or ends the session.
+    fn step(&mut self, now: Instant, rx: &mut BytesMut) -> Result<Step<Event>, Error> {
+        self.now = now;
+        if core::mem::take(&mut self.restart) {
+            self.since = now;
+        }
+        if self.input == Input::Lost && !matches!(self.state, State::Ended) {
+            self.end(CloseReason::Disconnected, None);
+        }
+        if self.deadline().is_some_and(|deadline| deadline <= now) {
+            self.timed_out();
+        }
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Ok(Step::Event(event));
+            }
+            if self.shutdown_is_due() {
+                self.end(CloseReason::ShutDown, Some(&replies::SHUTTING_DOWN));
+                continue;
+            }
+            if matches!(self.state, State::Asked(_)) {
+                return Ok(Step::Decide);
+            }
+            if self.input == Input::Lost {
+                self.output.clear();
+            }
+            if self.output.has_remaining() && (self.flush || self.output.is_full()) {
+                return Ok(Step::Write);
+            }
+            self.flush = false;
+            let step = match &mut self.state {
+                State::Start => {
+                    self.since = now;
+                    Some(self.ask(Question::Connect, Event::Connected))
+                }
+                State::Command => self.next_command(rx),
+                State::Content(_) => self.next_content(rx),
+                State::Asked(_) => Some(Step::Decide),
+                State::Ended if self.output.has_remaining() => Some(Step::Write),
+                State::Ended => Some(Step::Close),
+            };
+            if let Some(step) = step {
+                return Ok(step);
+            }
+        }
+    }
+
+    fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let timeouts = &self.config.timeouts;
+        match &self.state {
+            State::Asked(_) => Some(self.since + timeouts.decision),
+            State::Content(content) => Some((self.since + timeouts.content).min(content.slowest_end(timeouts))),
+            State::Start | State::Command => Some(self.since + timeouts.command),
+            State::Ended => self.output.has_remaining().then(|| self.since + timeouts.command),
+        }
+    }
+
+    fn peer_closed(&mut self) {
+        if self.input == Input::Open {
+            self.input = Input::Ended;
+        }
+    }
+
+    fn connection_lost(&mut self) {
+        self.input = Input::Lost;
+    }
+}

@@ -1,0 +1,62 @@
+//! The replies the server gives by itself.
+
+use alloc::format;
+
+use crate::wire::{AddressError, CommandError, ContentFault, Reply};
+
+pub(super) const OK: Reply = Reply::from_static("250 2.0.0 OK");
+pub(super) const SENDER_OK: Reply = Reply::from_static("250 2.1.0 Sender OK");
+pub(super) const RECIPIENT_OK: Reply = Reply::from_static("250 2.1.5 Recipient OK");
+pub(super) const MESSAGE_ACCEPTED: Reply = Reply::from_static("250 2.0.0 Message accepted");
+pub(super) const START_CONTENT: Reply = Reply::from_static("354 Start mail input; end with <CRLF>.<CRLF>");
+pub(super) const BYE: Reply = Reply::from_static("221 2.0.0 Bye");
+pub(super) const HELP: Reply = Reply::from_static("214 2.0.0 This is an SMTP server; see RFC 5321");
+pub(super) const CANNOT_VERIFY: Reply =
+    Reply::from_static("252 2.1.5 Cannot verify, but will accept messages and attempt delivery");
+
+pub(super) const SHUTTING_DOWN: Reply = Reply::from_static("421 4.3.2 Service shutting down");
+pub(super) const TIMED_OUT: Reply = Reply::from_static("421 4.4.2 Timed out");
+pub(super) const NO_DECISION: Reply = Reply::from_static("421 4.3.0 Could not decide in time; try again later");
+pub(super) const TOO_MANY_ERRORS: Reply = Reply::from_static("421 4.7.0 Too many errors");
+pub(super) const ENDLESS: Reply = Reply::from_static("421 4.7.0 Too much to throw away");
+pub(super) const TOO_MANY_RECIPIENTS: Reply = Reply::from_static("452 4.5.3 Too many recipients");
+
+pub(super) const UNKNOWN_COMMAND: Reply = Reply::from_static("500 5.5.2 Command not recognised");
+pub(super) const LINE_TOO_LONG: Reply = Reply::from_static("500 5.5.2 Line too long");
+pub(super) const NOT_IMPLEMENTED: Reply = Reply::from_static("502 5.5.1 Command not implemented");
+pub(super) const HELLO_FIRST: Reply = Reply::from_static("503 5.5.1 Say hello first");
+pub(super) const NESTED_MAIL: Reply = Reply::from_static("503 5.5.1 A transaction is open; MAIL not allowed");
+pub(super) const MAIL_FIRST: Reply = Reply::from_static("503 5.5.1 MAIL first");
+pub(super) const NO_SERVICE: Reply = Reply::from_static("503 5.5.1 No service here; only QUIT");
+pub(super) const NO_HTTP: Reply = Reply::from_static("521 5.5.1 This is no HTTP server");
+pub(super) const TOO_LARGE: Reply = Reply::from_static("552 5.3.4 Message too large");
+pub(super) const NEEDS_SMTPUTF8: Reply = Reply::from_static("553 5.6.7 Address is not ASCII; needs SMTPUTF8");
+pub(super) const NO_RECIPIENTS: Reply = Reply::from_static("554 5.5.1 No valid recipients");
+pub(super) const UNKNOWN_PARAMETER: Reply = Reply::from_static("555 5.5.4 Parameter not recognised");
+
+pub(super) fn content_fault(fault: ContentFault) -> Reply {
+    match fault {
+        ContentFault::BareNewline => Reply::from_static("554 5.6.0 Message has a CR or LF that is not part of a CRLF"),
+        ContentFault::Nul => Reply::from_static("554 5.6.0 Message has a NUL character"),
+        ContentFault::LineTooLong => Reply::from_static("500 5.6.0 Message has a line that is too long"),
+    }
+}
+
+pub(super) fn command_error(error: CommandError) -> Reply {
+    match error {
+        CommandError::NotACommand => UNKNOWN_COMMAND,
+        CommandError::Characters => Reply::from_static("501 5.5.2 Invalid characters"),
+        CommandError::Argument { expected } => {
+            format!("501 5.5.4 Syntax error: expected {expected}").parse().unwrap_or(UNKNOWN_COMMAND)
+        }
+        CommandError::ReversePath(error) if is_length(error) => Reply::from_static("501 5.1.7 Path too long"),
+        CommandError::ReversePath(_) => Reply::from_static("501 5.1.7 Bad sender address syntax"),
+        CommandError::ForwardPath(error) if is_length(error) => Reply::from_static("501 5.1.3 Path too long"),
+        CommandError::ForwardPath(_) => Reply::from_static("501 5.1.3 Bad recipient address syntax"),
+        CommandError::Parameter(_) => Reply::from_static("501 5.5.4 Bad parameter"),
+    }
+}
+
+fn is_length(error: AddressError) -> bool {
+    matches!(error, AddressError::LocalPartTooLong | AddressError::DomainTooLong | AddressError::PathTooLong)
+}

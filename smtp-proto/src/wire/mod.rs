@@ -1,0 +1,28 @@
+//! The syntax of SMTP: what stands on the wire and what it means, without any state of a session.
+//!
+//! What parses can be written, and reads back the same.
+
+mod address;
+mod capabilities;
+mod command;
+mod content;
+mod escape;
+mod line;
+mod params;
+mod reply;
+
+pub use address::{
+    AddressError, Domain, DomainName, ForwardPath, GeneralLiteral, MAX_DOMAIN, MAX_LOCAL_PART, MAX_PATH, Mailbox,
+    ReversePath,
+};
+pub use capabilities::{Capabilities, Capability, MAX_CAPABILITIES};
+pub use command::{Command, CommandError, HelloName, Query};
+pub use content::{BareNewline, ContentDecoder, ContentEncoder, ContentFault, Decoded, MAX_TEXT_LINE, Survey};
+pub use escape::Escaped;
+pub use line::{Line, LineReader};
+pub use params::{BodyType, MailParameters, Parameter, ParameterError};
+pub use reply::{
+    EnhancedStatusCode, InvalidReply, MAX_REPLY_LINE, Reply, ReplyCode, ReplyForm, ReplyLimits, ReplyReader, Severity,
+};
+
+pub(crate) use params::are_ascii;

@@ -1,0 +1,125 @@
+//! Moves octets between a connection and a machine, and wakes the machine at its deadlines.
+
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::{Buf, BytesMut};
+use smtp_proto::adapter::{Error, ReadSize};
+use smtp_proto::{Machine, Step};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout_at;
+
+/// A machine with its connection.
+pub(crate) struct Driver<S, M> {
+    stream: S,
+    pub(crate) machine: M,
+    peer: String,
+    epoch: Instant,
+    rx: BytesMut,
+    read_size: ReadSize,
+    input_ended: bool,
+    unflushed: bool,
+    broken: Option<io::Error>,
+}
+
+/// What a machine came to.
+pub(crate) enum Next<E> {
+    Event(E),
+    Decide,
+    Closed,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Driver<S, M> {
+    /// `epoch` is the moment the machine was given as zero.
+    pub(crate) fn new(stream: S, machine: M, peer: String, epoch: Instant) -> Self {
+        Self {
+            stream,
+            machine,
+            peer,
+            epoch,
+            rx: BytesMut::new(),
+            read_size: ReadSize::default(),
+            input_ended: false,
+            unflushed: false,
+            broken: None,
+        }
+    }
+
+    /// The other end, for messages.
+    pub(crate) fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    /// Runs the machine to its next event. May be dropped at any await: nothing is lost, call it again.
+    pub(crate) async fn next(&mut self) -> Result<Next<M::Event>, Error> {
+        loop {
+            let now = smtp_proto::Instant::since_epoch(self.epoch.elapsed());
+            let step = self.machine.step(now, &mut self.rx);
+            match step.map_err(|error| Error::new(&self.peer, error, self.broken.take()))? {
+                Step::Event(event) => return Ok(Next::Event(event)),
+                Step::Decide => return Ok(Next::Decide),
+                Step::Write => self.exchange(true).await,
+                Step::Read => self.exchange(false).await,
+                Step::Close => {
+                    // The peer may be gone already: all is said anyhow.
+                    let _ = self.stream.shutdown().await;
+                    return Ok(Next::Closed);
+                }
+            }
+        }
+    }
+
+    /// When the machine wants to be called at the latest.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.machine.deadline().map(|deadline| self.epoch + deadline.elapsed())
+    }
+
+    /// Some octets in one direction, or the deadline.
+    async fn exchange(&mut self, write: bool) {
+        let deadline = self.deadline();
+        let exchange = poll_fn(|context| self.poll_exchange(context, write));
+        if let Some(Err(error)) = within(deadline, exchange).await {
+            self.machine.connection_lost();
+            self.broken = Some(error);
+        }
+    }
+
+    fn poll_exchange(&mut self, context: &mut Context<'_>, write: bool) -> Poll<io::Result<()>> {
+        if write {
+            let output = self.machine.output();
+            let mut slices = [IoSlice::new(&[]); 64];
+            let count = output.chunks_vectored(&mut slices);
+            let slices = slices.get(..count).unwrap_or_default();
+            if let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write_vectored(context, slices)? {
+                output.advance(written);
+                self.unflushed = true;
+                return Poll::Ready(if written == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(()) });
+            }
+        } else if self.unflushed && Pin::new(&mut self.stream).poll_flush(context)?.is_ready() {
+            self.unflushed = false;
+        }
+        // A peer that does not take our octets may be waiting for us to take its own.
+        if self.input_ended || write && self.rx.len() > self.read_size.octets() {
+            return Poll::Pending;
+        }
+        self.rx.reserve(self.read_size.octets());
+        let received = ready!(pin!(self.stream.read_buf(&mut self.rx)).poll(context))?;
+        self.read_size.note(received);
+        if received == 0 {
+            self.input_ended = true;
+            self.machine.peer_closed();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Waits for something, but not beyond a deadline.
+pub(crate) async fn within<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline.into(), future).await.ok(),
+        None => Some(future.await),
+    }
+}

@@ -1,0 +1,13 @@
+//! SMTP client and server for tokio, driven by the sans-IO core [`smtp_proto`].
+//!
+//! This crate moves octets and keeps time; every rule of the protocol is in the core, whose types it shares:
+//! [`client`] and [`server`] of `smtp_proto` hold configurations, envelopes, outcomes, events and decisions.
+#![doc = ""]
+
+mod client;
+mod driver;
+mod server;
+
+pub use client::{Client, Connector};
+pub use server::{Handle, Server, serve_connection};
+pub use smtp_proto::adapter::Error;

@@ -1,0 +1,161 @@
+//! The server: listen, serve, shut down.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use smtp_proto::adapter::Error;
+use smtp_proto::server::{self, Config, Connection, Handler, Shutdown, dispatch};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::driver::{Driver, Next, within};
+
+/// How long nothing is accepted after accepting failed: the process is out of descriptors or memory.
+const RESPITE: Duration = Duration::from_millis(100);
+
+/// A server that listens.
+pub struct Server {
+    listener: TcpListener,
+    config: Arc<Config>,
+    stop: watch::Sender<bool>,
+}
+
+/// Shuts a server down from elsewhere.
+#[derive(Clone)]
+pub struct Handle(watch::Sender<bool>);
+
+impl Handle {
+    /// Takes no more connections, ends sessions when their transaction is over, and lets [`Server::serve`] return
+    /// when all have ended.
+    pub fn shut_down(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl Server {
+    /// Listens on the first of the addresses that can be had.
+    ///
+    /// # Errors
+    /// When none can.
+    pub async fn bind(address: impl ToSocketAddrs, config: Config) -> io::Result<Self> {
+        Ok(Self {
+            listener: TcpListener::bind(address).await?,
+            config: Arc::new(config),
+            stop: watch::Sender::new(false),
+        })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// For shutting it down later.
+    pub fn handle(&self) -> Handle {
+        Handle(self.stop.clone())
+    }
+
+    /// Serves until it is shut down and the last session has ended. Each connection gets a handler of its own.
+    pub async fn serve<H: Handler + 'static>(self, mut new_handler: impl FnMut(&Connection) -> H) {
+        let Self { listener, config, stop } = self;
+        let mut stopped = stop.subscribe();
+        let mut sessions = JoinSet::new();
+        let mut count = 0;
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                Some(_) = sessions.join_next() => continue,
+                _ = stopped.wait_for(|stopped| *stopped) => break,
+            };
+            let Ok((stream, peer)) = accepted else {
+                tokio::time::sleep(RESPITE).await;
+                continue;
+            };
+            count += 1;
+            let connection = Connection::new(count, Some(peer));
+            let handler = new_handler(&connection);
+            sessions.spawn(session(stream, connection, Arc::clone(&config), handler, stop.subscribe()));
+        }
+        drop(listener);
+        while sessions.join_next().await.is_some() {}
+    }
+}
+
+async fn session<H: Handler>(
+    stream: TcpStream,
+    connection: Connection,
+    config: Arc<Config>,
+    handler: H,
+    stopped: watch::Receiver<bool>,
+) {
+    // Small writes are never to wait for the acknowledgement of earlier ones. What fails here fails again below.
+    let _ = stream.set_nodelay(true);
+    // The handler has been told how it ended.
+    let _ = run(stream, connection, config, handler, stopped).await;
+}
+
+/// Serves one connection that was accepted elsewhere.
+///
+/// # Errors
+/// When a decision of the handler does not fit. The end of the session, whatever it was, is told to the handler.
+pub async fn serve_connection<S, H>(
+    stream: S,
+    connection: Connection,
+    config: Arc<Config>,
+    handler: H,
+) -> Result<(), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: Handler,
+{
+    let never = watch::Sender::new(false);
+    run(stream, connection, config, handler, never.subscribe()).await
+}
+
+async fn run<S, H>(
+    stream: S,
+    connection: Connection,
+    config: Arc<Config>,
+    mut handler: H,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<(), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: Handler,
+{
+    let peer = connection.peer.map_or_else(|| "a client".to_owned(), |peer| peer.to_string());
+    let machine = server::Server::new(config, smtp_proto::Instant::default());
+    let mut driver = Driver::new(stream, machine, peer, Instant::now());
+    let mut stopping = false;
+    loop {
+        let next = tokio::select! {
+            biased;
+            Ok(_) = stopped.wait_for(|stopped| *stopped), if !stopping => {
+                stopping = true;
+                driver.machine.shut_down(Shutdown::AfterTransaction);
+                continue;
+            }
+            next = driver.next() => next?,
+        };
+        match next {
+            Next::Event(event) => {
+                let deadline = driver.deadline();
+                let dispatched = dispatch(&mut handler, driver.machine.session(), event);
+                // Overdue: the machine says so itself.
+                let decision = within(deadline, dispatched).await.flatten();
+                if let Some(decision) = decision {
+                    driver.machine.decide(decision).map_err(|misuse| Error::misuse(driver.peer(), misuse))?;
+                }
+            }
+            Next::Decide => {}
+            Next::Closed => return Ok(()),
+        }
+    }
+}
