@@ -11,7 +11,8 @@ use smtp_proto::client::{self, Config, Content, Envelope, Event, Outcome, Reques
 use smtp_proto::transcript::{Entry, Tap};
 use smtp_proto::wire::{Capabilities, Reply};
 
-use crate::driver::{Driver, Next, Stream};
+use crate::driver::{Driver, Next};
+use crate::stream::Stream;
 
 /// Octets of content read at a time.
 const PIECE: usize = 64 * 1024;

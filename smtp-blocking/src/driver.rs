@@ -1,51 +1,16 @@
 //! Moves octets between a connection and a machine, and wakes the machine at its deadlines.
 
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io::{self, ErrorKind, IoSlice};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use smtp_proto::adapter::{Error, ReadSize};
 use smtp_proto::{Machine, Step};
 
-/// A connection whose reads and writes can be told when to give up.
-pub trait Stream: Read + Write {
-    /// Sets how long a read or a write waits before it fails with [`ErrorKind::WouldBlock`] or
-    /// [`ErrorKind::TimedOut`]; never zero. `None` is for ever.
-    ///
-    /// # Errors
-    /// When the system refuses.
-    fn set_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()>;
+use crate::stream::Stream;
 
-    /// Tells the peer that nothing more comes.
-    ///
-    /// # Errors
-    /// When the connection is gone already.
-    fn close(&mut self) -> io::Result<()>;
-}
-
-impl Stream for TcpStream {
-    fn set_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.set_read_timeout(timeout)?;
-        self.set_write_timeout(timeout)
-    }
-
-    fn close(&mut self) -> io::Result<()> {
-        self.shutdown(Shutdown::Write)
-    }
-}
-
-#[cfg(unix)]
-impl Stream for std::os::unix::net::UnixStream {
-    fn set_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.set_read_timeout(timeout)?;
-        self.set_write_timeout(timeout)
-    }
-
-    fn close(&mut self) -> io::Result<()> {
-        self.shutdown(Shutdown::Write)
-    }
-}
+/// How long a write may stand still before a read is tried.
+const STALL: Duration = Duration::from_millis(100);
 
 /// A machine with its connection.
 pub(crate) struct Driver<S, M> {
@@ -57,7 +22,8 @@ pub(crate) struct Driver<S, M> {
     read_size: ReadSize,
     /// The longest that a single wait lasts before the caller is asked.
     attention: Option<Duration>,
-    timeout: Option<Duration>,
+    /// What was set last.
+    timeouts: [Option<Duration>; 2],
     broken: Option<io::Error>,
 }
 
@@ -81,7 +47,7 @@ impl<S: Stream, M: Machine> Driver<S, M> {
             rx: BytesMut::new(),
             read_size: ReadSize::default(),
             attention,
-            timeout: None,
+            timeouts: [None; 2],
             broken: None,
         }
     }
@@ -99,58 +65,66 @@ impl<S: Stream, M: Machine> Driver<S, M> {
             let done = match step.map_err(|error| Error::new(&self.peer, error, self.broken.take()))? {
                 Step::Event(event) => return Ok(Next::Event(event)),
                 Step::Decide => return Ok(Next::Decide),
-                Step::Write => self.prepare().and_then(|()| self.write()),
-                Step::Read => self.prepare().and_then(|()| self.read()),
+                Step::Write => self.write(),
+                Step::Read => self.read(self.attention),
                 Step::Close => {
                     // The peer may be gone already: all is said anyhow.
                     let _ = self.stream.close();
                     return Ok(Next::Closed);
                 }
             };
-            match done.map_err(|error| (error.kind(), error)) {
-                Ok(()) | Err((ErrorKind::Interrupted, _)) => {}
+            match done {
                 // The deadline, or a reason to ask the caller.
-                Err((ErrorKind::WouldBlock | ErrorKind::TimedOut, _)) if self.attention.is_some() => {
-                    return Ok(Next::Waiting);
-                }
-                Err((ErrorKind::WouldBlock | ErrorKind::TimedOut, _)) => {}
-                Err((_, error)) => {
+                Err(error) if waited(&error) && self.attention.is_some() => return Ok(Next::Waiting),
+                Err(error) if !waited(&error) => {
                     self.machine.connection_lost();
-                    self.broken = Some(error);
+                    self.broken.get_or_insert(error);
                 }
+                _ => {}
             }
         }
     }
 
-    /// Makes the next read or write end in time for the machine's deadline.
-    fn prepare(&mut self) -> io::Result<()> {
+    /// Makes the next read or write end in time for the machine's deadline, and after `longest` in any case.
+    fn limit(&mut self, write: bool, longest: Option<Duration>) -> io::Result<()> {
         let now = self.epoch.elapsed();
         let left = self.machine.deadline().map(|deadline| deadline.elapsed().saturating_sub(now));
-        let timeout = [left, self.attention].into_iter().flatten().min();
-        // Whole milliseconds, so that the system is not called for every read, and never zero.
-        let timeout = timeout.map(|timeout| Duration::from_millis(timeout.as_millis() as u64 + 1));
-        // A wait that ends early only makes the machine look at its deadline early.
-        let early_enough = |set: Duration, wanted: Duration| set <= wanted && set + Duration::from_millis(50) >= wanted;
-        match (self.timeout, timeout) {
-            (None, None) => return Ok(()),
-            (Some(set), Some(wanted)) if early_enough(set, wanted) => return Ok(()),
-            _ => {}
+        let timeout = [left, longest].into_iter().flatten().min().map(|wait| wait.max(Duration::from_millis(1)));
+        let [read, written] = &mut self.timeouts;
+        let set = if write { written } else { read };
+        // Near enough: the system is not called for every read.
+        let near = |set: Duration, wanted: Duration| wanted / 2 <= set && set <= wanted + wanted / 64;
+        if *set == timeout || set.zip(timeout).is_some_and(|(set, wanted)| near(set, wanted)) {
+            return Ok(());
         }
-        self.timeout = timeout;
-        self.stream.set_timeout(timeout)
+        *set = timeout;
+        if write { self.stream.set_write_timeout(timeout) } else { self.stream.set_read_timeout(timeout) }
     }
 
     fn write(&mut self) -> io::Result<()> {
+        self.limit(true, Some(STALL))?;
         let output = self.machine.output();
         let mut slices = [IoSlice::new(&[]); 64];
         let count = output.chunks_vectored(&mut slices);
-        let written = self.stream.write_vectored(slices.get(..count).unwrap_or_default())?;
-        output.advance(written);
-        if written == 0 { Err(ErrorKind::WriteZero.into()) } else { Ok(()) }
+        match self.stream.write_vectored(slices.get(..count).unwrap_or_default()) {
+            Ok(written) if written > 0 => output.advance(written),
+            // A peer that does not take our octets may be waiting for us to take its own.
+            Err(error) if waited(&error) && self.rx.len() <= self.read_size.octets() => {
+                return self.read(Some(Duration::from_millis(1)));
+            }
+            Err(error) if waited(&error) => {}
+            failed => {
+                self.machine.write_failed();
+                self.broken = Some(failed.err().unwrap_or_else(|| ErrorKind::WriteZero.into()));
+            }
+        }
+        Ok(())
     }
 
-    fn read(&mut self) -> io::Result<()> {
-        self.stream.flush()?;
+    fn read(&mut self, longest: Option<Duration>) -> io::Result<()> {
+        self.limit(false, longest)?;
+        // What fails here fails again at the next write.
+        let _ = self.stream.flush();
         let filled = self.rx.len();
         self.rx.resize(filled + self.read_size.octets(), 0);
         let received = self.stream.read(self.rx.get_mut(filled..).unwrap_or_default());
@@ -162,4 +136,9 @@ impl<S: Stream, M: Machine> Driver<S, M> {
         }
         Ok(())
     }
+}
+
+/// Whether nothing is wrong but that nothing happened in time.
+fn waited(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }

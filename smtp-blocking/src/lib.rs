@@ -8,9 +8,10 @@ mod client;
 mod driver;
 mod handler;
 mod server;
+mod stream;
 
 pub use client::{Client, Connector};
-pub use driver::Stream;
 pub use handler::Handler;
 pub use server::{Handle, Server, serve_connection};
 pub use smtp_proto::adapter::Error;
+pub use stream::Stream;

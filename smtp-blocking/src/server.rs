@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use smtp_proto::adapter::Error;
 use smtp_proto::server::{self, Config, Connection, Shutdown};
 
-use crate::driver::{Driver, Next, Stream};
+use crate::driver::{Driver, Next};
 use crate::handler::{Handler, dispatch};
+use crate::stream::Stream;
 
 /// How long nothing is accepted after accepting failed: the process is out of descriptors, threads or memory.
 const RESPITE: Duration = Duration::from_millis(100);

@@ -49,7 +49,11 @@ pub trait Machine: sealed::Sealed {
     /// The peer closed its side: a read gave no octets. What was read before still counts.
     fn peer_closed(&mut self);
 
-    /// The connection broke: a read or a write failed. Nothing more is written.
+    /// A write failed. Nothing more is written, but what the peer said before it went away is still read: the
+    /// reason may be in it.
+    fn write_failed(&mut self);
+
+    /// The connection is gone: a read failed.
     fn connection_lost(&mut self);
 }
 

@@ -1,6 +1,5 @@
 //! Time as a value: the machines hold no clock.
 
-use core::ops::Add;
 use core::time::Duration;
 
 /// A moment, as the time since an epoch that the caller picked (for example the start of the connection).
@@ -20,16 +19,13 @@ impl Instant {
         self.0
     }
 
+    /// The moment this much later.
+    pub const fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration))
+    }
+
     /// The time from an earlier moment to this one; zero when it is not earlier.
     pub const fn duration_since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
-    }
-}
-
-impl Add<Duration> for Instant {
-    type Output = Self;
-
-    fn add(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(duration))
     }
 }

@@ -83,7 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Driver<S, M> {
         let exchange = poll_fn(|context| self.poll_exchange(context, write));
         if let Some(Err(error)) = within(deadline, exchange).await {
             self.machine.connection_lost();
-            self.broken = Some(error);
+            self.broken.get_or_insert(error);
         }
     }
 
@@ -93,12 +93,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Driver<S, M> {
             let mut slices = [IoSlice::new(&[]); 64];
             let count = output.chunks_vectored(&mut slices);
             let slices = slices.get(..count).unwrap_or_default();
-            if let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write_vectored(context, slices)? {
-                output.advance(written);
-                self.unflushed = true;
-                return Poll::Ready(if written == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(()) });
+            match Pin::new(&mut self.stream).poll_write_vectored(context, slices) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(written)) if written > 0 => {
+                    output.advance(written);
+                    self.unflushed = true;
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(written) => {
+                    self.machine.write_failed();
+                    self.broken = Some(written.err().unwrap_or_else(|| io::ErrorKind::WriteZero.into()));
+                    return Poll::Ready(Ok(()));
+                }
             }
-        } else if self.unflushed && Pin::new(&mut self.stream).poll_flush(context)?.is_ready() {
+        } else if self.unflushed && Pin::new(&mut self.stream).poll_flush(context).is_ready() {
+            // What fails here fails again at the next write.
             self.unflushed = false;
         }
         // A peer that does not take our octets may be waiting for us to take its own.

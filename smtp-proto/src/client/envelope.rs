@@ -93,3 +93,9 @@ impl From<&'static str> for Content {
         Self::Whole(Bytes::from_static(content.as_bytes()))
     }
 }
+
+impl From<alloc::string::String> for Content {
+    fn from(content: alloc::string::String) -> Self {
+        Self::Whole(content.into())
+    }
+}

@@ -115,7 +115,8 @@ pub struct Client {
     output: Output,
     events: VecDeque<Event>,
     input_ended: bool,
-    lost: bool,
+    /// Nothing can be written any more.
+    mute: bool,
     now: Instant,
     /// When what is waited for now began to be waited for.
     since: Instant,
@@ -168,7 +169,7 @@ impl Client {
             output: Output::new(),
             events: VecDeque::new(),
             input_ended: false,
-            lost: false,
+            mute: false,
             now,
             since: now,
             written: 0,
@@ -388,7 +389,7 @@ impl Machine for Client {
                 return Ok(Step::Event(event));
             }
             match &self.state {
-                State::Failed(_) if self.output.has_remaining() && !self.lost && self.deadline() > Some(now) => {
+                State::Failed(_) if self.output.has_remaining() && !self.mute && self.deadline() > Some(now) => {
                     return Ok(Step::Write);
                 }
                 State::Failed(error) => return Err(error.clone()),
@@ -407,10 +408,13 @@ impl Machine for Client {
                 }
             }
             let phase = self.phase();
-            if self.lost || self.input_ended {
+            if self.input_ended {
                 self.end_of_input(Error::Disconnected { phase });
             } else if self.deadline().is_some_and(|deadline| deadline <= now) {
-                self.end_of_input(Error::Timeout { phase });
+                let error = if self.mute { Error::Disconnected { phase } } else { Error::Timeout { phase } };
+                self.end_of_input(error);
+            } else if self.mute {
+                return Ok(Step::Read);
             } else {
                 self.fill();
                 if self.events.is_empty() && !matches!(self.state, State::Failed(_)) {
@@ -432,6 +436,8 @@ impl Machine for Client {
         let timeouts = &self.config.timeouts;
         let timeout = match self.state {
             State::Failed(_) | State::Finished => self.output.has_remaining().then_some(timeouts.quit),
+            // The last words of a server that went away, if there are any.
+            State::Opening | State::Ready if self.mute => Some(timeouts.quit),
             State::Opening | State::Ready if self.awaited.is_empty() && !self.output.has_remaining() => None,
             State::Opening | State::Ready => Some(match self.phase() {
                 Phase::Greeting => timeouts.greeting,
@@ -445,14 +451,22 @@ impl Machine for Client {
                 Phase::Reset | Phase::Command | Phase::Decision => timeouts.command,
             }),
         };
-        timeout.map(|timeout| self.since + timeout)
+        timeout.map(|timeout| self.since.after(timeout))
     }
 
     fn peer_closed(&mut self) {
         self.input_ended = true;
     }
 
+    fn write_failed(&mut self) {
+        self.mute = true;
+        self.since = self.now;
+        self.output.clear();
+    }
+
     fn connection_lost(&mut self) {
-        self.lost = true;
+        self.mute = true;
+        self.input_ended = true;
+        self.output.clear();
     }
 }

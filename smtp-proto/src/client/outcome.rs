@@ -1,6 +1,7 @@
 //! What became of a message, recipient by recipient.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::error::{Error, Phase};
 use crate::wire::{Reply, Severity};
@@ -95,6 +96,17 @@ impl RecipientOutcome {
         match self {
             Self::Accepted(reply) | Self::Refused { reply, .. } => Some(reply),
             Self::Failed(error) | Self::Unknown(error) => error.reply(),
+        }
+    }
+}
+
+impl fmt::Display for RecipientOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accepted(reply) => write!(f, "accepted: {reply}"),
+            Self::Refused { phase, reply } => write!(f, "refused while {phase}: {reply}"),
+            Self::Failed(error) => write!(f, "failed: {error}"),
+            Self::Unknown(error) => write!(f, "unknown: {error}"),
         }
     }
 }

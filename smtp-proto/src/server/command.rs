@@ -33,41 +33,37 @@ pub(super) enum Question {
 }
 
 impl Server {
-    pub(super) fn ask(&mut self, question: Question, event: Event) -> Step<Event> {
+    pub(super) fn ask(&mut self, question: Question, event: Event) {
+        self.events.push_back(event);
         self.state = State::Asked(question);
-        Step::Event(event)
     }
 
     /// Takes the next command off `rx` and deals with it.
     pub(super) fn next_command(&mut self, rx: &mut BytesMut) -> Option<Step<Event>> {
         let limits = &self.config.limits;
-        let line = match self.lines.read(rx, limits.command_line.max(MIN_COMMAND_LINE), limits.discarded_line) {
+        match self.lines.read(rx, limits.command_line.max(MIN_COMMAND_LINE), limits.discarded_line) {
             Line::Partial => return self.starved(),
-            Line::Endless => {
-                self.end(CloseReason::Abuse(Abuse::EndlessLine), Some(&replies::ENDLESS));
-                return None;
-            }
+            Line::Endless => self.end(CloseReason::Abuse(Abuse::EndlessLine), Some(&replies::ENDLESS)),
             Line::TooLong => {
                 self.since = self.now;
-                return self.wrong(&replies::LINE_TOO_LONG);
+                self.wrong(&replies::LINE_TOO_LONG);
             }
-            Line::Whole(line) => line,
-        };
-        self.since = self.now;
-        self.transcript.line(self.now, Speaker::Client, &line);
-        match Command::parse(&line) {
-            Ok(Command::Quit) => {
-                self.end(CloseReason::Quit, Some(&replies::BYE));
-                None
+            Line::Whole(line) => {
+                self.since = self.now;
+                self.transcript.line(self.now, Speaker::Client, &line);
+                match Command::parse(&line) {
+                    Ok(Command::Quit) => self.end(CloseReason::Quit, Some(&replies::BYE)),
+                    _ if self.no_service => self.wrong(&replies::NO_SERVICE),
+                    Ok(command) => self.command(command, !rx.is_empty()),
+                    Err(error) => self.wrong(&replies::command_error(error)),
+                }
             }
-            _ if self.no_service => self.wrong(&replies::NO_SERVICE),
-            Ok(command) => self.command(command, !rx.is_empty()),
-            Err(error) => self.wrong(&replies::command_error(error)),
         }
+        None
     }
 
     /// `more` says that the client did not wait for the reply.
-    fn command(&mut self, command: Command, more: bool) -> Option<Step<Event>> {
+    fn command(&mut self, command: Command, more: bool) {
         let last_of_group = !matches!(command, Command::Mail { .. } | Command::Rcpt { .. } | Command::Rset);
         if last_of_group {
             // RFC 2920 section 3.2: the replies to these are not held back.
@@ -86,28 +82,26 @@ impl Server {
                     self.events.push_back(Event::Reset(ResetReason::Command));
                 }
                 self.reset(ResetReason::Command);
-                self.junk(&replies::OK)
+                self.junk(&replies::OK);
             }
             Command::Noop => self.junk(&replies::OK),
             Command::Vrfy(query) => self.query(query, Question::Verify, Event::Verify),
             Command::Expn(_) if !self.config.expand => self.wrong(&replies::NOT_IMPLEMENTED),
             Command::Expn(query) => self.query(query, Question::Expand, Event::Expand),
             Command::Help(_) if !self.config.help => self.wrong(&replies::NOT_IMPLEMENTED),
-            Command::Help(topic) => self.count_junk().then(|| self.ask(Question::Help, Event::Help(topic))),
+            Command::Help(topic) => self.ask_junk(Question::Help, Event::Help(topic)),
             Command::Other { verb, argument } => self.other(verb, argument),
-            Command::Quit => None,
+            // Dealt with before.
+            Command::Quit => {}
         }
     }
 
-    fn hello(&mut self, name: HelloName, extended: bool) -> Option<Step<Event>> {
-        if !self.count_junk() {
-            return None;
-        }
+    fn hello(&mut self, name: HelloName, extended: bool) {
         let hello = Hello { name, extended };
-        Some(self.ask(Question::Hello(hello.clone()), Event::Hello(hello)))
+        self.ask_junk(Question::Hello(hello.clone()), Event::Hello(hello));
     }
 
-    fn mail(&mut self, reverse_path: ReversePath, parameters: MailParameters) -> Option<Step<Event>> {
+    fn mail(&mut self, reverse_path: ReversePath, parameters: MailParameters) {
         let Some(hello) = &self.session.hello else {
             return self.wrong(&replies::HELLO_FIRST);
         };
@@ -123,19 +117,19 @@ impl Server {
         if !recognised {
             return self.wrong(&replies::UNKNOWN_PARAMETER);
         }
-        if !parameters.smtputf8 && !(reverse_path.is_ascii() && parameters.is_ascii()) {
+        let ascii = reverse_path.is_ascii() && parameters.is_ascii();
+        if !ascii && !parameters.smtputf8 {
             return self.wrong(&replies::NEEDS_SMTPUTF8);
         }
         if parameters.size.is_some_and(|size| size > config.message_size()) {
-            self.reply(&replies::TOO_LARGE);
-            return None;
+            return self.reply(&replies::TOO_LARGE);
         }
         let transaction =
             Transaction { smtputf8: parameters.smtputf8, declared_size: parameters.size, ..Transaction::default() };
-        Some(self.ask(Question::Mail(transaction), Event::Mail(Mail { reverse_path, parameters })))
+        self.ask(Question::Mail(transaction), Event::Mail(Mail { reverse_path, parameters }));
     }
 
-    fn rcpt(&mut self, forward_path: ForwardPath, parameters: alloc::vec::Vec<Parameter>) -> Option<Step<Event>> {
+    fn rcpt(&mut self, forward_path: ForwardPath, parameters: alloc::vec::Vec<Parameter>) {
         let extended = self.session.hello.as_ref().is_some_and(|hello| hello.extended);
         let Some(transaction) = &mut self.session.transaction else {
             return self.wrong(&replies::MAIL_FIRST);
@@ -143,62 +137,66 @@ impl Server {
         if !(parameters.is_empty() || extended && self.config.knows(&parameters)) {
             return self.wrong(&replies::UNKNOWN_PARAMETER);
         }
-        if !transaction.smtputf8 && !(forward_path.is_ascii() && are_ascii(&parameters)) {
+        let ascii = forward_path.is_ascii() && are_ascii(&parameters);
+        if !ascii && !transaction.smtputf8 {
             return self.wrong(&replies::NEEDS_SMTPUTF8);
         }
         if transaction.recipients >= self.config.limits.recipients.max(MIN_RECIPIENTS) {
-            self.reply(&replies::TOO_MANY_RECIPIENTS);
-            return None;
+            return self.reply(&replies::TOO_MANY_RECIPIENTS);
         }
         let index = transaction.asked;
         transaction.asked = index.saturating_add(1);
-        Some(self.ask(Question::Recipient, Event::Recipient(Recipient { index, forward_path, parameters })))
+        self.ask(Question::Recipient, Event::Recipient(Recipient { index, forward_path, parameters }));
     }
 
-    fn data(&mut self) -> Option<Step<Event>> {
+    fn data(&mut self) {
         match &self.session.transaction {
             None => self.wrong(&replies::MAIL_FIRST),
             Some(transaction) if transaction.recipients == 0 => {
                 self.reset(ResetReason::Refused(replies::NO_RECIPIENTS));
-                self.wrong(&replies::NO_RECIPIENTS)
+                self.wrong(&replies::NO_RECIPIENTS);
             }
-            Some(_) => Some(self.ask(Question::Data, Event::Data)),
+            Some(_) => self.ask(Question::Data, Event::Data),
         }
     }
 
-    fn query(&mut self, query: Query, question: Question, event: fn(Query) -> Event) -> Option<Step<Event>> {
+    fn query(&mut self, query: Query, question: Question, event: fn(Query) -> Event) {
         if query.smtputf8 && !self.config.offers_smtputf8() {
             return self.wrong(&replies::UNKNOWN_PARAMETER);
         }
         if !query.smtputf8 && !query.text.is_ascii() {
             return self.wrong(&replies::NEEDS_SMTPUTF8);
         }
-        self.count_junk().then(|| self.ask(question, event(query)))
+        self.ask_junk(question, event(query));
     }
 
-    fn other(&mut self, verb: String, argument: String) -> Option<Step<Event>> {
+    fn other(&mut self, verb: String, argument: String) {
         // H-XP-1
         if matches!(verb.as_str(), "GET" | "HEAD" | "POST" | "PUT" | "CONNECT" | "OPTIONS") {
-            self.end(CloseReason::Abuse(Abuse::Http), Some(&replies::NO_HTTP));
-            return None;
+            return self.end(CloseReason::Abuse(Abuse::Http), Some(&replies::NO_HTTP));
         }
-        Some(self.ask(Question::Other, Event::Other { verb, argument }))
+        self.ask(Question::Other, Event::Other { verb, argument });
     }
 
     /// Refuses a wrong command.
-    fn wrong(&mut self, reply: &Reply) -> Option<Step<Event>> {
+    fn wrong(&mut self, reply: &Reply) {
         if self.count_error() {
             self.reply(reply);
         }
-        None
     }
 
     /// Answers a command that brings no mail forward.
-    fn junk(&mut self, reply: &Reply) -> Option<Step<Event>> {
+    fn junk(&mut self, reply: &Reply) {
         if self.count_junk() {
             self.reply(reply);
         }
-        None
+    }
+
+    /// Asks about a command that brings no mail forward.
+    fn ask_junk(&mut self, question: Question, event: Event) {
+        if self.count_junk() {
+            self.ask(question, event);
+        }
     }
 
     /// Counts a command that brings no mail forward. False when the session is over for it.
@@ -219,13 +217,13 @@ impl Server {
             Decision::Accept => self.accept(question, None),
             Decision::Reply(reply) if reply.is_positive() => self.accept(question, Some(reply)),
             Decision::Reply(reply) if reply.closes_connection() => self.end(CloseReason::Decision, Some(&reply)),
-            Decision::Reply(reply) => self.refuse(&question, reply),
+            Decision::Reply(reply) => self.refuse(&question, &reply),
         }
     }
 
     fn accept(&mut self, question: Question, own: Option<Reply>) {
         let usual = match question {
-            Question::Connect => return self.greet(own),
+            Question::Connect => return self.greet(own.as_ref()),
             Question::Hello(hello) => return self.welcome(hello, own),
             Question::Data => {
                 self.reply(&replies::START_CONTENT);
@@ -262,23 +260,23 @@ impl Server {
         self.reply(&own.unwrap_or(usual));
     }
 
-    fn refuse(&mut self, question: &Question, reply: Reply) {
+    fn refuse(&mut self, question: &Question, reply: &Reply) {
         match question {
             Question::Connect => {
                 self.no_service = true;
-                self.reply_in(&reply, ReplyForm::default());
+                self.reply_in(reply, ReplyForm::default());
                 return;
             }
-            Question::Hello(_) => return self.reply_in(&reply, ReplyForm::default()),
+            Question::Hello(_) => return self.reply_in(reply, ReplyForm::default()),
             Question::Data => self.reset(ResetReason::Refused(reply.clone())),
             Question::Message => self.session.transaction = None,
             _ => {}
         }
-        self.reply(&reply);
+        self.reply(reply);
     }
 
-    fn greet(&mut self, own: Option<Reply>) {
-        let text = own.as_ref().map_or(self.config.greeting.as_str(), Reply::text);
+    fn greet(&mut self, own: Option<&Reply>) {
+        let text = own.map_or(self.config.greeting.as_str(), Reply::text);
         if let Ok(greeting) = format!("220 {} {text}", self.config.hostname()).parse() {
             self.reply_in(&greeting, ReplyForm::default());
         }

@@ -42,7 +42,7 @@ impl Content {
     /// When the content must have ended, at the lowest rate allowed, if no more comes than came so far (LIM-013).
     pub(super) fn slowest_end(&self, timeouts: &Timeouts) -> Instant {
         match self.received.checked_div(timeouts.minimum_rate) {
-            Some(seconds) => self.started + timeouts.content + Duration::from_secs(seconds),
+            Some(seconds) => self.started.after(timeouts.content).after(Duration::from_secs(seconds)),
             None => Instant::since_epoch(Duration::MAX),
         }
     }
@@ -58,56 +58,52 @@ impl Server {
             Decoded::Partial => self.starved(),
             Decoded::Content(piece) => {
                 self.since = self.now;
-                self.piece(piece)
+                self.piece(piece);
+                None
             }
             Decoded::Fault(fault) => {
                 self.refuse_content(replies::content_fault(fault));
                 None
             }
-            Decoded::End => self.content_end(),
+            Decoded::End => {
+                self.content_end();
+                None
+            }
         }
     }
 
-    fn piece(&mut self, mut piece: Bytes) -> Option<Step<Event>> {
-        let State::Content(content) = &mut self.state else {
-            return None;
-        };
+    fn piece(&mut self, mut piece: Bytes) {
+        let State::Content(content) = &mut self.state else { return };
         let length = octets(&piece);
         content.received = content.received.saturating_add(length);
         if content.refusal.is_some() {
             if content.received.saturating_sub(content.size) > self.config.limits.discarded_content {
                 self.end(CloseReason::Abuse(Abuse::EndlessContent), Some(&replies::ENDLESS));
             }
-            return None;
+            return;
         }
         let room = self.config.message_size().saturating_sub(content.size);
         if length > room {
             piece.truncate(usize::try_from(room).unwrap_or(usize::MAX));
         }
         content.size = content.size.saturating_add(octets(&piece));
+        if !piece.is_empty() {
+            self.events.push_back(Event::Body(piece));
+        }
         if length > room {
             self.refuse_content(replies::TOO_LARGE);
-            if piece.is_empty() {
-                return None;
-            }
-            // Told before the reset that follows.
-            return Some(Step::Event(Event::Body(piece)));
         }
-        Some(Step::Event(Event::Body(piece)))
     }
 
-    fn content_end(&mut self) -> Option<Step<Event>> {
+    fn content_end(&mut self) {
         let State::Content(content) = core::mem::replace(&mut self.state, State::Command) else {
-            return None;
+            return;
         };
         self.since = self.now;
         self.transcript.content(self.now, Speaker::Client, content.received);
         match content.refusal {
-            Some(refusal) => {
-                self.reply(&refusal);
-                None
-            }
-            None => Some(self.ask(Question::Message, Event::MessageEnd { size: content.size })),
+            Some(refusal) => self.reply(&refusal),
+            None => self.ask(Question::Message, Event::MessageEnd { size: content.size }),
         }
     }
 

@@ -163,10 +163,10 @@ impl Server {
     /// Writes a reply in the form that the session is in.
     fn reply(&mut self, reply: &Reply) {
         let hello = self.session.hello.as_ref();
-        let form = ReplyForm {
-            enhanced: self.config.enhanced_status_codes && hello.is_none_or(|hello| hello.extended),
-            utf8: false,
-        };
+        // RFC 2034 section 4: not in the greeting; RFC 5321 section 4.1.1.1: no extension after HELO.
+        let greeted = self.output.position() > 0;
+        let extended = greeted && hello.is_none_or(|hello| hello.extended);
+        let form = ReplyForm { enhanced: self.config.enhanced_status_codes && extended, utf8: false };
         self.reply_in(reply, form);
     }
 
@@ -292,7 +292,8 @@ impl Machine for Server {
             let step = match &mut self.state {
                 State::Start => {
                     self.since = now;
-                    Some(self.ask(Question::Connect, Event::Connected))
+                    self.ask(Question::Connect, Event::Connected);
+                    None
                 }
                 State::Command => self.next_command(rx),
                 State::Content(_) => self.next_content(rx),
@@ -313,10 +314,10 @@ impl Machine for Server {
     fn deadline(&self) -> Option<Instant> {
         let timeouts = &self.config.timeouts;
         match &self.state {
-            State::Asked(_) => Some(self.since + timeouts.decision),
-            State::Content(content) => Some((self.since + timeouts.content).min(content.slowest_end(timeouts))),
-            State::Start | State::Command => Some(self.since + timeouts.command),
-            State::Ended => self.output.has_remaining().then(|| self.since + timeouts.command),
+            State::Asked(_) => Some(self.since.after(timeouts.decision)),
+            State::Content(content) => Some((self.since.after(timeouts.content)).min(content.slowest_end(timeouts))),
+            State::Start | State::Command => Some(self.since.after(timeouts.command)),
+            State::Ended => self.output.has_remaining().then(|| self.since.after(timeouts.command)),
         }
     }
 
@@ -324,6 +325,11 @@ impl Machine for Server {
         if self.input == Input::Open {
             self.input = Input::Ended;
         }
+    }
+
+    /// A client that takes no replies gives no messages either.
+    fn write_failed(&mut self) {
+        self.connection_lost();
     }
 
     fn connection_lost(&mut self) {

@@ -418,7 +418,7 @@ mod tests {
             match decoder.decode(&mut rx) {
                 Decoded::Content(piece) => content.extend_from_slice(&piece),
                 Decoded::Fault(fault) => {
-                    assert_eq!(first_fault.replace((fault, content.len())), None)
+                    assert_eq!(first_fault.replace((fault, content.len())), None);
                 }
                 Decoded::Partial => {
                     assert!(rx.len() <= 2, "{rx:?} is held back");
@@ -565,8 +565,7 @@ mod tests {
         let mut encoder = ContentEncoder::new(BareNewline::Fix, MAX_TEXT_LINE);
         encoder.encode(&mut text.clone(), &mut out).unwrap();
         encoder.finish(&mut out).unwrap();
-        let inside: usize =
-            out.segments().filter(|segment| range.contains(&segment.as_ptr())).map(|segment| segment.len()).sum();
+        let inside: usize = out.segments().filter(|segment| range.contains(&segment.as_ptr())).map(<[u8]>::len).sum();
         assert_eq!(inside, text.len() - 1, "all but the LF that became a CRLF");
 
         let mut rx = BytesMut::from(&b"first\r\n..second\r\n.\r\n"[..]);

@@ -1,0 +1,106 @@
+//! Every dialogue under `transcripts/`, in every segmentation, and the map from the rules to their tests.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failing test is to fail")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use smtp_tests::transcript;
+
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path, ending));
+        } else if path.extension().is_some_and(|extension| extension == ending) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn every_transcript_runs_the_same_in_every_segmentation() {
+    let transcripts = files(&here().join("transcripts"), "txt");
+    let only = std::env::var("TRANSCRIPT").ok();
+    let (mut count, mut failures) = (0, String::new());
+    for path in transcripts {
+        let file = path.strip_prefix(here()).unwrap_or(&path).display().to_string();
+        for (title, dialogue) in transcript::dialogues(&fs::read_to_string(&path).unwrap()) {
+            if only.as_ref().is_some_and(|only| !file.contains(only) && !title.contains(only)) {
+                continue;
+            }
+            count += 1;
+            if let Err(error) = transcript::check(&dialogue) {
+                failures.push_str(&format!("\n{file}: {title}: {error}\n"));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{failures}");
+    assert!(count > 100 || only.is_some(), "only {count} dialogues: some are missing");
+}
+
+#[test]
+fn a_wrong_transcript_fails() {
+    let dialogue = "role: server\nS: 220 mx.test ESMTP\nC: NOOP\nS: 250 2.0.0 OK\n";
+    assert_eq!(transcript::check(dialogue), Ok(()));
+    for (right, wrong) in [("2.0.0 OK", "2.0.0 KO"), ("NOOP", "NOPE"), ("S: 250", "s: 250")] {
+        assert!(transcript::check(&dialogue.replace(right, wrong)).is_err());
+    }
+    assert!(transcript::check(&(dialogue.to_owned() + "E: connected\nE: mail <>\n")).is_err());
+    assert!(transcript::check(&(dialogue.to_owned() + "X: closed\n")).is_err());
+}
+
+/// The groups of rules that hold so far, each with the number of its last rule.
+const RULES: [(&str, u32); 10] = [
+    ("WIRE", 23),
+    ("STATE", 27),
+    ("DATA", 17),
+    ("REPLY", 16),
+    ("ADDR", 15),
+    ("LIM", 14),
+    ("SIZE", 10),
+    ("ESC", 9),
+    ("PIPE", 12),
+    ("I18N", 13),
+];
+
+#[test]
+fn every_rule_is_cited_by_a_test_or_explained() {
+    let root = here().parent().unwrap();
+    let mut cited = BTreeSet::new();
+    let mut cite = |text: &str| {
+        for (group, last) in RULES {
+            for number in 1..=last {
+                let rule = format!("{group}-{number:03}");
+                if text.contains(&rule) {
+                    cited.insert(rule);
+                }
+            }
+        }
+    };
+    for path in files(&here().join("transcripts"), "txt") {
+        cite(&fs::read_to_string(path).unwrap());
+    }
+    for path in files(here(), "rs") {
+        cite(&fs::read_to_string(path).unwrap());
+    }
+    for path in files(&root.join("smtp-proto/src"), "rs") {
+        let text = fs::read_to_string(path).unwrap();
+        cite(text.split_once("mod tests {").map_or("", |(_, tests)| tests));
+    }
+    cite(&fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap());
+    let missing: Vec<String> = RULES
+        .into_iter()
+        .flat_map(|(group, last)| (1..=last).map(move |number| format!("{group}-{number:03}")))
+        .filter(|rule| !cited.contains(rule))
+        .collect();
+    assert!(missing.is_empty(), "rules without a test or a reason: {missing:?}");
+}

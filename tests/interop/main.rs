@@ -1,0 +1,33 @@
+//! Interop tests: the `receive` and `send` tools against SMTP software from
+//! Debian, PyPI and npm, on each of the three runtimes.
+//!
+//! `.ci/peers` installs the peers. A peer that is missing gives a line that
+//! begins with `SKIP interop:` on stderr and the test passes; with
+//! `SMTP_INTEROP=required` in the environment the test fails instead.
+//!
+//! - [`into_receive`]: the peer is the client, `receive` is the server.
+//! - [`from_send`]: `send` is the client, the peer is the server.
+//! - [`support`]: processes, look-up of peers, the messages.
+
+#![cfg(unix)]
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+/// Makes a `#[test]` of each given function for each runtime. The function
+/// takes the runtime's name as the tools spell it.
+macro_rules! on_each_runtime {
+    ($($test:ident),+ $(,)?) => {
+        mod tokio {
+            $(#[test] fn $test() { super::$test("tokio"); })+
+        }
+        mod async_std {
+            $(#[test] fn $test() { super::$test("async-std"); })+
+        }
+        mod blocking {
+            $(#[test] fn $test() { super::$test("blocking"); })+
+        }
+    };
+}
+
+mod from_send;
+mod into_receive;
+mod support;

@@ -1,0 +1,6 @@
+//! What the tests of both directions share.
+
+pub(crate) mod messages;
+pub(crate) mod peers;
+pub(crate) mod process;
+pub(crate) mod tools;

@@ -1,0 +1,129 @@
+//! The two tools under test.
+
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::process::{self, Finished, Process};
+
+/// A running `receive` that stores what it gets.
+pub(crate) struct Receive {
+    process: Process,
+    maildir: TempDir,
+    address: SocketAddr,
+    events: Vec<Value>,
+}
+
+impl Receive {
+    pub(crate) fn start(runtime: &str, options: &[&str]) -> Self {
+        let maildir = TempDir::new().expect("a folder for the messages");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_receive"));
+        command
+            .args(["--runtime", runtime, "--listen", "127.0.0.1:0"])
+            .args(["--hostname", "receive.example", "--maildir"])
+            .arg(maildir.path())
+            .args(options);
+        let process = Process::start(&mut command, Stdio::null());
+        let mut receive = Self { process, maildir, address: SocketAddr::from(([0, 0, 0, 0], 0)), events: Vec::new() };
+        let listening = receive.next_event().unwrap_or_default();
+        assert_eq!(listening["event"], "listening", "{listening}");
+        receive.address = text(&listening, "address").parse().expect("an address");
+        receive
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn next_event(&mut self) -> Option<Value> {
+        let line = self.process.next_line()?;
+        let event: Value =
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("receive printed {line:?}: {error}"));
+        self.events.push(event.clone());
+        Some(event)
+    }
+
+    /// The next `message` event.
+    pub(crate) fn next_message(&mut self) -> Value {
+        loop {
+            match self.next_event() {
+                Some(event) if event["event"] == "message" => return event,
+                Some(_) => {}
+                None => self.process.fail("ended before the message came"),
+            }
+        }
+    }
+
+    /// What was stored of the message that an event reports. The event's own
+    /// size and hash must agree with it.
+    pub(crate) fn stored(&self, message: &Value) -> Vec<u8> {
+        let path = Path::new(text(message, "file"));
+        assert!(path.starts_with(self.maildir.path()), "{message}");
+        let content = std::fs::read(path).expect("the stored message");
+        assert_eq!(message["size"], content.len(), "{message}");
+        assert_eq!(message["sha256"], super::messages::sha256(&content));
+        content
+    }
+
+    /// Stops the server in the orderly way and gives all its events. Each
+    /// session must have begun and ended.
+    pub(crate) fn stop(mut self) -> Vec<Value> {
+        self.process.terminate();
+        while self.next_event().is_some() {}
+        let status = self.process.wait();
+        assert!(status.success(), "receive: {status}");
+        let events = std::mem::take(&mut self.events);
+        assert_eq!(sessions(&events, "connect"), sessions(&events, "closed"));
+        events
+    }
+}
+
+/// The numbers of the sessions with an event of this name, sorted.
+pub(crate) fn sessions(events: &[Value], name: &str) -> Vec<u64> {
+    let mut sessions: Vec<u64> = events
+        .iter()
+        .filter(|event| event["event"] == name)
+        .map(|event| event["session"].as_u64().expect("a session number"))
+        .collect();
+    sessions.sort_unstable();
+    sessions
+}
+
+/// Runs `send` to its end.
+pub(crate) fn send<S: AsRef<OsStr>>(
+    runtime: &str,
+    server: SocketAddr,
+    arguments: impl IntoIterator<Item = S>,
+) -> Finished {
+    process::run(
+        Command::new(env!("CARGO_BIN_EXE_send"))
+            .args(["--runtime", runtime, "--server", &server.to_string()])
+            .args(["--hello", "send.example"])
+            .args(arguments),
+        Stdio::null(),
+    )
+}
+
+/// The report of each message from a run of `send`.
+pub(crate) fn reports(finished: &Finished) -> Vec<Value> {
+    let parse =
+        |line: &String| serde_json::from_str(line).unwrap_or_else(|error| panic!("send printed {line:?}: {error}"));
+    finished.stdout.iter().map(parse).collect()
+}
+
+/// A member of an event that must be a string.
+pub(crate) fn text<'a>(event: &'a Value, member: &str) -> &'a str {
+    let value = event[member].as_str();
+    value.unwrap_or_else(|| panic!("no text {member:?} in {event}"))
+}
+
+/// A member of an event that must be a list of strings.
+pub(crate) fn texts<'a>(event: &'a Value, member: &str) -> Vec<&'a str> {
+    let list = event[member].as_array();
+    let list = list.unwrap_or_else(|| panic!("no list {member:?} in {event}"));
+    list.iter().map(|item| item.as_str().expect("a string")).collect()
+}

@@ -1,0 +1,127 @@
+//! A server that accepts mail and prints what happens as JSON lines. For tests against real clients, and for people.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lexopt::prelude::*;
+use serde_json::{Value, json};
+use smtp_proto::server::{Config, MIN_MESSAGE_SIZE, MIN_RECIPIENTS};
+use smtp_proto::wire::{BareNewline, ForwardPath, Reply};
+use smtp_tests::maildir::Maildir;
+use smtp_tests::recorder::{Options, Recorder};
+use smtp_tests::runtime::{Runtime, Service};
+
+const USAGE: &str = "\
+Usage: receive --runtime tokio|async-std|blocking --listen ADDR:PORT [options]
+
+  --hostname NAME               what the server calls itself (localhost)
+  --maildir DIR                 store messages there
+  --bare-newline POLICY         reject (default), fix, strip or pass a CR or LF that is not part of a CRLF
+  --max-size OCTETS             the largest message, at least 65536 (26214400)
+  --max-recipients N            the most recipients, at least 100 (1000)
+  --reject-rcpt ADDRESS=REPLY   refuse a recipient, for example 'a@b.test=550 5.1.1 No such user'; may be repeated
+  --delay-ms N                  wait before every answer (0)
+
+Prints one JSON object a line. Port 0 takes a free port; the first line tells which. SIGTERM and SIGINT end it when
+running transactions have ended.
+";
+
+struct Arguments {
+    runtime: Runtime,
+    listen: String,
+    config: Config,
+    maildir: Option<Maildir>,
+    refused: Vec<(ForwardPath, Reply)>,
+    delay: Duration,
+}
+
+fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
+    let (mut runtime, mut listen, mut hostname) = (None, None, "localhost".to_owned());
+    let (mut maildir, mut refused, mut delay) = (None, Vec::new(), Duration::ZERO);
+    let (mut policy, mut size, mut recipients) = (None, None, None);
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("runtime") => runtime = Some(parser.value()?.parse::<Runtime>()?),
+            Long("listen") => listen = Some(parser.value()?.string()?),
+            Long("hostname") => hostname = parser.value()?.string()?,
+            Long("maildir") => maildir = Some(Maildir::open(parser.value()?).map_err(|error| error.to_string())?),
+            Long("bare-newline") => policy = Some(parser.value()?.parse_with(smtp_tests::bare_newline)?),
+            Long("max-size") => size = Some(parser.value()?.parse::<u64>()?),
+            Long("max-recipients") => recipients = Some(parser.value()?.parse::<u32>()?),
+            Long("reject-rcpt") => refused.push(parser.value()?.parse_with(refusal)?),
+            Long("delay-ms") => delay = Duration::from_millis(parser.value()?.parse()?),
+            Short('h') | Long("help") => return Ok(None),
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    let mut config = Config::new(&hostname).map_err(|error| error.to_string())?;
+    config.bare_newline = policy.unwrap_or(BareNewline::Reject);
+    match size {
+        Some(size) if size < MIN_MESSAGE_SIZE => return Err("--max-size: RFC 5321 asks for at least 65536".into()),
+        Some(size) => config.limits.message_size = Some(size),
+        None => {}
+    }
+    match recipients {
+        Some(count) if count < MIN_RECIPIENTS => return Err("--max-recipients: RFC 5321 asks for at least 100".into()),
+        Some(count) => config.limits.recipients = count,
+        None => {}
+    }
+    Ok(Some(Arguments {
+        runtime: runtime.ok_or("--runtime is missing")?,
+        listen: listen.ok_or("--listen is missing")?,
+        config,
+        maildir,
+        refused,
+        delay,
+    }))
+}
+
+/// `ADDRESS=REPLY`, where both may hold a `=`.
+fn refusal(text: &str) -> Result<(ForwardPath, Reply), &'static str> {
+    text.match_indices('=')
+        .find_map(|(at, _)| Some((text.get(..at)?.parse().ok()?, text.get(at + 1..)?.parse().ok()?)))
+        .ok_or("ADDRESS=REPLY, for example 'a@b.test=550 5.1.1 No such user'")
+}
+
+fn print(entry: &Value) {
+    let mut stdout = io::stdout().lock();
+    // Whoever reads this may have gone; the mail still comes.
+    let _ = writeln!(stdout, "{entry}").and_then(|()| stdout.flush());
+}
+
+fn main() -> ExitCode {
+    let arguments = match arguments() {
+        Ok(Some(arguments)) => arguments,
+        Ok(None) => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprint!("receive: {error}\n\n{USAGE}");
+            return ExitCode::from(64);
+        }
+    };
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("receive: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> io::Result<()> {
+    let Arguments { runtime, listen, config, maildir, refused, delay } = arguments;
+    let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT])?;
+    let options = Arc::new(Options { maildir, refused, record: Box::new(|entry| print(&entry)) });
+    let service =
+        Service::start(runtime, &listen, config, delay, move |connection| Recorder::new(&options, connection))?;
+    print(&json!({ "event": "listening", "address": service.address().to_string() }));
+    signals.forever().next();
+    service.shut_down();
+    service.wait();
+    Ok(())
+}

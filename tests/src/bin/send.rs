@@ -1,0 +1,248 @@
+//! A client that sends messages and prints what became of each as a JSON line. For tests against real servers, and
+//! for people.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use lexopt::prelude::*;
+use serde_json::{Value, json};
+use smtp_proto::adapter::Error;
+use smtp_proto::client::{Config, Envelope, Outcome, RecipientOutcome, Timeouts, Verdict};
+use smtp_proto::transcript::Tap;
+use smtp_proto::wire::Reply;
+use smtp_tests::runtime::{Mailer, Runtime, connect};
+
+const USAGE: &str = "\
+Usage: send --runtime tokio|async-std|blocking --server HOST:PORT --from ADDRESS --to ADDRESS... [options]
+
+  --hello NAME           what the client calls itself (localhost)
+  --file FILE            the message, as it is; may be repeated (a small message of its own)
+  --repeat N             send everything N times (1)
+  --connections K        over so many connections at once (1)
+  --newlines POLICY      fix (default), reject, strip or pass a CR or LF that is not part of a CRLF
+  --transcript           show the dialogue on standard error
+  --timeout SECONDS      how long to wait for each reply (as RFC 5321 says)
+
+Prints one JSON object a message. Exits with 0 when all were delivered, else as sysexits.h says: 64 usage, 66 a file
+cannot be read, 68 unknown host, 69 refused, 75 try again later, 76 protocol error.
+";
+
+/// Larger files are read while they are sent.
+const IN_MEMORY: u64 = 16 * 1024 * 1024;
+
+struct Arguments {
+    runtime: Runtime,
+    server: String,
+    config: Config,
+    envelope: Envelope,
+    messages: Vec<Message>,
+    repeat: usize,
+    connections: usize,
+    transcript: bool,
+    timeout: Option<Duration>,
+}
+
+enum Message {
+    Memory(Bytes),
+    File(PathBuf),
+}
+
+fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
+    let (mut runtime, mut server, mut hello) = (None, None, "localhost".to_owned());
+    let (mut from, mut to, mut files) = (None, Vec::new(), Vec::new());
+    let (mut repeat, mut connections, mut transcript, mut timeout, mut policy) = (1, 1, false, None, None);
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("runtime") => runtime = Some(parser.value()?.parse::<Runtime>()?),
+            Long("server") => server = Some(parser.value()?.string()?),
+            Long("hello") => hello = parser.value()?.string()?,
+            Long("from") => from = Some(parser.value()?.string()?),
+            Long("to") => {
+                for address in parser.values()? {
+                    to.push(address.string()?);
+                }
+            }
+            Long("file") => files.push(PathBuf::from(parser.value()?)),
+            Long("repeat") => repeat = parser.value()?.parse()?,
+            Long("connections") => connections = parser.value()?.parse::<usize>()?.max(1),
+            Long("newlines") => policy = Some(parser.value()?.parse_with(smtp_tests::bare_newline)?),
+            Long("transcript") => transcript = true,
+            Long("timeout") => timeout = Some(Duration::from_secs(parser.value()?.parse()?)),
+            Short('h') | Long("help") => return Ok(None),
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    let mut config = Config::new(&hello).map_err(|error| error.to_string())?;
+    if let Some(timeout) = timeout {
+        config.timeouts = Timeouts::all(timeout);
+    }
+    if let Some(policy) = policy {
+        config.bare_newline = policy;
+    }
+    let from = from.ok_or("--from is missing")?;
+    let envelope = Envelope::new(&from, &to).map_err(|error| error.to_string())?;
+    let mut messages = Vec::new();
+    for file in files {
+        let message = fs::metadata(&file).and_then(|facts| match facts.len() {
+            size if size > IN_MEMORY => Ok(Message::File(file.clone())),
+            _ => fs::read(&file).map(|content| Message::Memory(content.into())),
+        });
+        match message {
+            Ok(message) => messages.push(message),
+            Err(error) => {
+                eprintln!("send: {}: {error}", file.display());
+                std::process::exit(66);
+            }
+        }
+    }
+    if messages.is_empty() {
+        let text = format!("From: <{from}>\nTo: <{}>\nSubject: Test\n\nThis is a test.\n", to.join(">, <"));
+        messages.push(Message::Memory(text.into()));
+    }
+    let server = server.ok_or("--server is missing")?;
+    let runtime = runtime.ok_or("--runtime is missing")?;
+    Ok(Some(Arguments { runtime, server, config, envelope, messages, repeat, connections, transcript, timeout }))
+}
+
+fn main() -> ExitCode {
+    match arguments() {
+        Ok(Some(arguments)) => run(&arguments),
+        Ok(None) => {
+            print!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprint!("send: {error}\n\n{USAGE}");
+            ExitCode::from(64)
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> ExitCode {
+    let total = arguments.messages.len() * arguments.repeat;
+    let next = AtomicUsize::new(0);
+    let worst = AtomicU8::new(0);
+    let stdout = Mutex::new(io::stdout());
+    thread::scope(|scope| {
+        for _ in 0..arguments.connections.min(total) {
+            scope.spawn(|| {
+                let mut mailer = None;
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(message) = arguments.messages.get(number % arguments.messages.len()) else { break };
+                    if number >= total {
+                        break;
+                    }
+                    let result = send(arguments, &mut mailer, message);
+                    worst.fetch_max(exit_code(&result), Ordering::Relaxed);
+                    let line = report(&arguments.envelope, &result);
+                    if let Ok(mut stdout) = stdout.lock() {
+                        // Whoever reads this may have gone; the messages still go out.
+                        let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+                    }
+                }
+                if let Some(Err(error)) = mailer.map(Mailer::quit) {
+                    eprintln!("send: {error}");
+                }
+            });
+        }
+    });
+    ExitCode::from(worst.into_inner())
+}
+
+/// Sends one message over the connection there is, or a new one.
+fn send(arguments: &Arguments, mailer: &mut Option<Box<dyn Mailer>>, message: &Message) -> Result<Outcome, Error> {
+    let open = match mailer {
+        Some(open) => open,
+        None => mailer.insert(connect(
+            arguments.runtime,
+            &arguments.server,
+            arguments.config.clone(),
+            arguments.timeout,
+            arguments
+                .transcript
+                .then(|| Box::new(|entry: smtp_proto::transcript::Entry<'_>| eprintln!("{entry}")) as Tap),
+        )?),
+    };
+    let envelope = arguments.envelope.clone();
+    let result = match message {
+        Message::Memory(content) => open.send(envelope, content.clone()),
+        Message::File(file) => open.send_file(envelope, file),
+    };
+    let session_lives = matches!(&result, Ok(Outcome { error: None | Some(smtp_proto::Error::Unsendable(_)), .. }));
+    if !session_lives {
+        *mailer = None;
+    }
+    result
+}
+
+fn exit_code(result: &Result<Outcome, Error>) -> u8 {
+    const REFUSED: u8 = 69;
+    const TRY_AGAIN: u8 = 75;
+    match result {
+        Ok(outcome) if outcome.is_delivered() => 0,
+        Ok(Outcome { error: Some(smtp_proto::Error::Peer(_)), .. }) => 76,
+        Ok(outcome) if outcome.recipients.iter().any(RecipientOutcome::is_temporary) => TRY_AGAIN,
+        Ok(_) => REFUSED,
+        Err(Error::Resolve { .. }) => 68,
+        Err(Error::Content(_)) => 66,
+        Err(Error::Smtp { source: smtp_proto::Error::Peer(_), .. }) => 76,
+        Err(error) if error.is_temporary() => TRY_AGAIN,
+        Err(_) => REFUSED,
+    }
+}
+
+fn report(envelope: &Envelope, result: &Result<Outcome, Error>) -> Value {
+    let addresses = envelope.recipients.iter().map(ToString::to_string);
+    match result {
+        Ok(outcome) => json!({
+            "outcome": match outcome.verdict() {
+                Verdict::Delivered => "delivered",
+                Verdict::Partial => "partial",
+                Verdict::Refused => "refused",
+                Verdict::Unknown => "unknown",
+            },
+            "recipients": addresses.zip(&outcome.recipients).map(|(address, one)| recipient(&address, one)).collect::<Vec<_>>(),
+            "reply": outcome.reply.as_ref().map(reply),
+            "error": outcome.error.as_ref().map(ToString::to_string),
+        }),
+        Err(error) => json!({
+            "outcome": "refused",
+            "recipients": addresses.map(|address| json!({ "address": address, "outcome": "failed" })).collect::<Vec<_>>(),
+            "reply": error.reply().map(reply),
+            "error": error.to_string(),
+        }),
+    }
+}
+
+fn recipient(address: &str, outcome: &RecipientOutcome) -> Value {
+    let mut entry = json!({
+        "address": address,
+        "outcome": match outcome {
+            RecipientOutcome::Accepted(_) => "accepted",
+            RecipientOutcome::Refused { .. } => "refused",
+            RecipientOutcome::Unknown(_) => "unknown",
+            _ => "failed",
+        },
+    });
+    if let (Some(entry), Some(Value::Object(reply))) = (entry.as_object_mut(), outcome.reply().map(reply)) {
+        entry.extend(reply);
+    }
+    entry
+}
+
+fn reply(reply: &Reply) -> Value {
+    json!({
+        "code": reply.code().value(),
+        "enhanced": reply.enhanced().map(|enhanced| enhanced.to_string()),
+        "text": reply.text(),
+    })
+}

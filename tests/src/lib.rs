@@ -1,0 +1,28 @@
+//! The test kit: the three runtimes behind one face, a handler that records, transcripts, and sessions on virtual
+//! time. The tools `receive` and `send` are made of it.
+
+pub mod maildir;
+pub mod pair;
+pub mod recorder;
+pub mod runtime;
+pub mod transcript;
+
+/// The examples of the README, compiled and run with the other tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
+
+/// The name of a policy on a command line.
+///
+/// # Errors
+/// When it is none.
+pub fn bare_newline(name: &str) -> Result<smtp_proto::wire::BareNewline, &'static str> {
+    use smtp_proto::wire::BareNewline;
+    match name {
+        "reject" => Ok(BareNewline::Reject),
+        "fix" => Ok(BareNewline::Fix),
+        "strip" => Ok(BareNewline::Strip),
+        "pass" => Ok(BareNewline::Pass),
+        _ => Err("one of reject, fix, strip, pass"),
+    }
+}
