@@ -10,7 +10,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::AsyncReadExt;
 use smtp_proto::ApiMisuse;
 use smtp_proto::adapter::Error;
-use smtp_proto::client::{self, Config, Content, Envelope, Event, Outcome, RequestId};
+use smtp_proto::client::{self, Config, Content, Envelope, Event, Outcome};
 use smtp_proto::transcript::{Entry, Tap};
 use smtp_proto::wire::{Capabilities, Reply};
 
@@ -32,8 +32,6 @@ pub struct Connector {
 /// ([`smtp_proto::client::Client::cancel`]); the session can be used on unless it was in the middle of streamed content.
 pub struct Client<S = TcpStream> {
     driver: Driver<S, client::Client>,
-    /// A request whose future was dropped, or runs.
-    unfinished: Option<RequestId>,
 }
 
 impl Connector {
@@ -84,8 +82,7 @@ impl Connector {
         if let Some(tap) = self.transcript {
             machine.set_transcript(tap);
         }
-        let mut client =
-            Client { driver: Driver::new(stream, machine, peer.to_owned(), Instant::now()), unfinished: None };
+        let mut client = Client { driver: Driver::new(stream, machine, peer.to_owned(), Instant::now()) };
         client.until(|event| matches!(event, Event::Ready).then_some(())).await?;
         Ok(client)
     }
@@ -122,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub async fn send(&mut self, envelope: Envelope, content: impl Into<Bytes>) -> Result<Outcome, Error> {
         let content = Content::Whole(content.into());
         let id = self.request(|machine| machine.send(envelope, content))?;
-        self.outcome(id).await
+        self.until(|event| event.into_outcome(id)).await
     }
 
     /// Sends a message while it is read. `size` is its size with CRLF line ends, if that is known.
@@ -141,13 +138,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         let id = self.request(|machine| machine.send(envelope, Content::Streamed { size }))?;
         let mut piece = vec![0; PIECE];
         loop {
-            let outcome = |event| match event {
+            let wanted = |event| match event {
                 Event::WantContent(wanted) if wanted == id => Some(None),
-                Event::Outcome { id: done, outcome } if done == id => Some(Some(outcome)),
-                _ => None,
+                event => event.into_outcome(id).map(Some),
             };
-            if let Some(outcome) = self.until(outcome).await? {
-                self.unfinished = None;
+            if let Some(outcome) = self.until(wanted).await? {
                 return Ok(outcome);
             }
             let length = content.read(&mut piece).await.map_err(Error::Content)?;
@@ -166,7 +161,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// As [`Client::send`].
     pub async fn probe(&mut self, envelope: Envelope) -> Result<Outcome, Error> {
         let id = self.request(|machine| machine.probe(envelope))?;
-        self.outcome(id).await
+        self.until(|event| event.into_outcome(id)).await
     }
 
     /// Sends a command as it is.
@@ -175,11 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// When it cannot be one line of a session, or the session fails.
     pub async fn command(&mut self, line: &str) -> Result<Reply, Error> {
         let id = self.request(|machine| machine.command(line))?;
-        self.until(|event| match event {
-            Event::Reply { id: done, reply } if done == id => Some(reply),
-            _ => None,
-        })
-        .await
+        self.until(|event| event.into_reply(id)).await
     }
 
     /// Ends the session.
@@ -195,27 +186,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    async fn outcome(&mut self, id: RequestId) -> Result<Outcome, Error> {
-        let outcome = self.until(|event| match event {
-            Event::Outcome { id: done, outcome } if done == id => Some(outcome),
-            _ => None,
-        });
-        let outcome = outcome.await?;
-        self.unfinished = None;
-        Ok(outcome)
-    }
-
-    /// Withdraws what a dropped future left behind, then makes a new request.
-    fn request(
-        &mut self,
-        request: impl FnOnce(&mut client::Client) -> Result<RequestId, ApiMisuse>,
-    ) -> Result<RequestId, Error> {
-        if let Some(unfinished) = self.unfinished.take() {
-            self.driver.machine.cancel(unfinished);
-        }
-        let id = self.call(request)?;
-        self.unfinished = Some(id);
-        Ok(id)
+    /// What a dropped future left behind is withdrawn first.
+    fn request<T>(&mut self, request: impl FnOnce(&mut client::Client) -> Result<T, ApiMisuse>) -> Result<T, Error> {
+        self.driver.machine.cancel_all();
+        self.call(request)
     }
 
     fn call<T>(&mut self, call: impl FnOnce(&mut client::Client) -> Result<T, ApiMisuse>) -> Result<T, Error> {

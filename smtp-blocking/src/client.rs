@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use smtp_proto::ApiMisuse;
 use smtp_proto::adapter::Error;
-use smtp_proto::client::{self, Config, Content, Envelope, Event, Outcome, RequestId};
+use smtp_proto::client::{self, Config, Content, Envelope, Event, Outcome};
 use smtp_proto::transcript::{Entry, Tap};
 use smtp_proto::wire::{Capabilities, Reply};
 
@@ -30,8 +30,6 @@ pub struct Connector {
 /// ([`smtp_proto::client::Client::cancel`]).
 pub struct Client<S = TcpStream> {
     driver: Driver<S, client::Client>,
-    /// A request that has not come to its end.
-    unfinished: Option<RequestId>,
 }
 
 impl Connector {
@@ -82,8 +80,7 @@ impl Connector {
         if let Some(tap) = self.transcript {
             machine.set_transcript(tap);
         }
-        let mut client =
-            Client { driver: Driver::new(stream, machine, peer.to_owned(), Instant::now(), None), unfinished: None };
+        let mut client = Client { driver: Driver::new(stream, machine, peer.to_owned(), Instant::now(), None) };
         client.until(|event| matches!(event, Event::Ready).then_some(()))?;
         Ok(client)
     }
@@ -120,7 +117,7 @@ impl<S: Stream> Client<S> {
     pub fn send(&mut self, envelope: Envelope, content: impl Into<Bytes>) -> Result<Outcome, Error> {
         let content = Content::Whole(content.into());
         let id = self.request(|machine| machine.send(envelope, content))?;
-        self.outcome(id)
+        self.until(|event| event.into_outcome(id))
     }
 
     /// Sends a message while it is read. `size` is its size with CRLF line ends, if that is known.
@@ -134,13 +131,11 @@ impl<S: Stream> Client<S> {
         let id = self.request(|machine| machine.send(envelope, Content::Streamed { size }))?;
         let mut piece = vec![0; PIECE];
         loop {
-            let outcome = |event| match event {
+            let wanted = |event| match event {
                 Event::WantContent(wanted) if wanted == id => Some(None),
-                Event::Outcome { id: done, outcome } if done == id => Some(Some(outcome)),
-                _ => None,
+                event => event.into_outcome(id).map(Some),
             };
-            if let Some(outcome) = self.until(outcome)? {
-                self.unfinished = None;
+            if let Some(outcome) = self.until(wanted)? {
                 return Ok(outcome);
             }
             let length = content.read(&mut piece).map_err(Error::Content)?;
@@ -159,7 +154,7 @@ impl<S: Stream> Client<S> {
     /// As [`Client::send`].
     pub fn probe(&mut self, envelope: Envelope) -> Result<Outcome, Error> {
         let id = self.request(|machine| machine.probe(envelope))?;
-        self.outcome(id)
+        self.until(|event| event.into_outcome(id))
     }
 
     /// Sends a command as it is.
@@ -168,10 +163,7 @@ impl<S: Stream> Client<S> {
     /// When it cannot be one line of a session, or the session fails.
     pub fn command(&mut self, line: &str) -> Result<Reply, Error> {
         let id = self.request(|machine| machine.command(line))?;
-        self.until(|event| match event {
-            Event::Reply { id: done, reply } if done == id => Some(reply),
-            _ => None,
-        })
+        self.until(|event| event.into_reply(id))
     }
 
     /// Ends the session.
@@ -187,27 +179,10 @@ impl<S: Stream> Client<S> {
         }
     }
 
-    fn outcome(&mut self, id: RequestId) -> Result<Outcome, Error> {
-        let outcome = self.until(|event| match event {
-            Event::Outcome { id: done, outcome } if done == id => Some(outcome),
-            _ => None,
-        });
-        let outcome = outcome?;
-        self.unfinished = None;
-        Ok(outcome)
-    }
-
-    /// Withdraws what a failed call left behind, then makes a new request.
-    fn request(
-        &mut self,
-        request: impl FnOnce(&mut client::Client) -> Result<RequestId, ApiMisuse>,
-    ) -> Result<RequestId, Error> {
-        if let Some(unfinished) = self.unfinished.take() {
-            self.driver.machine.cancel(unfinished);
-        }
-        let id = self.call(request)?;
-        self.unfinished = Some(id);
-        Ok(id)
+    /// What a failed call left behind is withdrawn first.
+    fn request<T>(&mut self, request: impl FnOnce(&mut client::Client) -> Result<T, ApiMisuse>) -> Result<T, Error> {
+        self.driver.machine.cancel_all();
+        self.call(request)
     }
 
     fn call<T>(&mut self, call: impl FnOnce(&mut client::Client) -> Result<T, ApiMisuse>) -> Result<T, Error> {

@@ -13,6 +13,7 @@ mod transaction;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -65,6 +66,24 @@ pub enum Event {
         /// The reply.
         reply: Reply,
     },
+}
+
+impl Event {
+    /// The outcome, when this is that of the request.
+    pub fn into_outcome(self, request: RequestId) -> Option<Outcome> {
+        match self {
+            Self::Outcome { id, outcome } if id == request => Some(outcome),
+            _ => None,
+        }
+    }
+
+    /// The reply, when this is that to the request.
+    pub fn into_reply(self, request: RequestId) -> Option<Reply> {
+        match self {
+            Self::Reply { id, reply } if id == request => Some(reply),
+            _ => None,
+        }
+    }
 }
 
 /// Names a request to a client.
@@ -278,6 +297,14 @@ impl Client {
             }
             Stage::GoAhead | Stage::Content if !complete => self.fail(Unsendable::Cancelled.into()),
             _ => {}
+        }
+    }
+
+    /// Withdraws all messages, each as [`Client::cancel`] does: for a caller who gave up waiting for them.
+    pub fn cancel_all(&mut self) {
+        let ids: Vec<RequestId> = self.requests.iter().map(|request| request.id).collect();
+        for id in ids {
+            self.cancel(id);
         }
     }
 
