@@ -4,8 +4,7 @@
 //! [`Connector::connect_over`] and [`serve_connection`] serve any runtime that has those.
 //!
 //! This crate moves octets and keeps time; every rule of the protocol is in the core, whose types it shares:
-//! [`client`] and [`server`] of `smtp_proto` hold configurations, envelopes, outcomes, events and decisions.
-#![doc = ""]
+//! [`smtp_proto::client`] and [`smtp_proto::server`] hold configurations, envelopes, outcomes, events and decisions.
 
 mod client;
 mod driver;

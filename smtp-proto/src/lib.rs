@@ -1,5 +1,4 @@
 //! SMTP without I/O: the protocol of client and server as state machines that touch no socket, clock or thread.
-#![doc = ""]
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(
     not(test),

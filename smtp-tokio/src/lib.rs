@@ -1,8 +1,7 @@
 //! SMTP client and server for tokio, driven by the sans-IO core [`smtp_proto`].
 //!
 //! This crate moves octets and keeps time; every rule of the protocol is in the core, whose types it shares:
-//! [`client`] and [`server`] of `smtp_proto` hold configurations, envelopes, outcomes, events and decisions.
-#![doc = ""]
+//! [`smtp_proto::client`] and [`smtp_proto::server`] hold configurations, envelopes, outcomes, events and decisions.
 
 mod client;
 mod driver;
