@@ -93,8 +93,8 @@ pub enum Unsendable {
         /// The server's limit.
         limit: u64,
     },
-    /// An address is not ASCII and the server lacks SMTPUTF8 (RFC 6531).
-    #[error("an address is not ASCII and the server does not offer SMTPUTF8")]
+    /// The message needs SMTPUTF8, for an address, a parameter or header fields, and the server lacks it (RFC 6531).
+    #[error("the message needs SMTPUTF8 and the server does not offer it")]
     NeedsSmtpUtf8,
     /// The content is not ASCII and the server lacks 8BITMIME (RFC 6152). Encode it as quoted-printable or base64.
     #[error("the content is not ASCII and the server does not offer 8BITMIME")]
@@ -161,6 +161,9 @@ pub enum Problem {
     /// It is too long.
     #[error("it is too long")]
     TooLong,
+    /// It is a command that the client gives by itself when it is due.
+    #[error("the client gives this command by itself")]
+    OwnCommand,
     /// It holds a CR, LF, NUL or another character that no command may have.
     #[error("it has a character that no command may have")]
     Character,
@@ -239,6 +242,9 @@ pub enum Error {
         /// What the session was doing.
         phase: Phase,
     },
+    /// The session came to an end because of another message or command. This message had not begun.
+    #[error("not sent: the session was given up for another reason")]
+    GivenUp,
     /// The peer broke the protocol.
     #[error("protocol error: {0}")]
     Peer(#[from] PeerFault),
@@ -255,7 +261,7 @@ impl Error {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Refused { reply, .. } => reply.severity() == Severity::Temporary,
-            Self::ServiceClosing { .. } | Self::Disconnected { .. } | Self::Timeout { .. } => true,
+            Self::ServiceClosing { .. } | Self::Disconnected { .. } | Self::Timeout { .. } | Self::GivenUp => true,
             Self::Unsendable(Unsendable::Cancelled) => true,
             Self::Peer(_) | Self::Unsendable(_) | Self::Misuse(_) => false,
         }

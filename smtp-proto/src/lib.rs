@@ -1,4 +1,17 @@
 //! SMTP without I/O: the protocol of client and server as state machines that touch no socket, clock or thread.
+//!
+//! [`server::Server`] takes the octets of a client and gives events, asks the application to decide, and writes
+//! replies. [`client::Client`] takes intents, writes commands, and gives an outcome for each recipient of each
+//! message. Both are driven through one trait, [`Machine`]: call [`step`](Machine::step), do what the returned
+//! [`Step`] says. [`wire`] is the syntax alone.
+//!
+//! The crates `smtp-tokio`, `smtp-async-std` and `smtp-blocking` do the driving; use this crate by itself to embed
+//! SMTP in a runtime, an event loop or a test of your own.
+//!
+//! # Features
+//!
+//! - `std` (default): faster searches for octets, vectored writes, and `adapter`. Without it the crate needs
+//!   `alloc` only.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(
     not(test),

@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 use core::fmt;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 /// How much waits before the machine produces no more and asks for a write.
 const HIGH_WATER: usize = 64 * 1024;
@@ -13,7 +13,7 @@ const MANY_SEGMENTS: usize = 1024;
 
 /// Octets waiting to be written, in order.
 ///
-/// It is a [`Buf`]: write [`Buf::chunk`] or [`Buf::chunks_vectored`], then [`Buf::advance`] by what was taken.
+/// It is a [`Buf`]: write [`Buf::chunk`] or `Buf::chunks_vectored`, then [`Buf::advance`] by what was taken.
 /// Commands and replies are gathered in a small buffer; message content is queued by reference.
 #[derive(Default)]
 pub struct Output {
@@ -53,7 +53,7 @@ impl Output {
     pub(crate) fn format(&mut self, text: fmt::Arguments<'_>) {
         self.gather(|tail| {
             // Appending to a buffer cannot fail.
-            let _ = fmt::Write::write_fmt(&mut Appender(tail), text);
+            let _ = fmt::Write::write_fmt(tail, text);
         });
     }
 
@@ -125,15 +125,6 @@ impl Buf for Output {
         } else {
             self.tail.advance(count);
         }
-    }
-}
-
-struct Appender<'a>(&'a mut BytesMut);
-
-impl fmt::Write for Appender<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.put_slice(text.as_bytes());
-        Ok(())
     }
 }
 

@@ -74,7 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Driver<S, M> {
 
     /// When the machine wants to be called at the latest.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.machine.deadline().map(|deadline| self.epoch + deadline.elapsed())
+        self.machine.deadline().and_then(|deadline| self.epoch.checked_add(deadline.elapsed()))
     }
 
     /// Some octets in one direction, or the deadline.

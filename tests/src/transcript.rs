@@ -207,16 +207,12 @@ impl Script {
     fn run(&self, cut: &dyn Fn(usize) -> bool) -> Outcome {
         let mut side = if self.server { Side::server(self)? } else { Side::client(self)? };
         let (mut fed, mut expected_events) = (0, Vec::new());
-        let mut pending = Ok(());
         for (number, act) in &self.acts {
             let at = |error: String| format!("line {number}: {error}");
-            // Output is looked at when something else happens.
             match act {
-                Act::Expect(octets) => pending = side.expect(octets).map_err(at),
+                Act::Expect(octets) => side.expect(octets).map_err(at)?,
                 Act::Event(event) => expected_events.push(event.clone()),
                 Act::Feed(octets) => {
-                    pending?;
-                    pending = Ok(());
                     if !self.joined {
                         side.nothing_more().map_err(at)?;
                     }
@@ -258,7 +254,6 @@ impl Script {
                 },
             }
         }
-        pending?;
         side.nothing_more()?;
         let found = side.events();
         if !expected_events.is_empty() && found != expected_events {
@@ -352,7 +347,8 @@ struct Side<'a> {
     /// Content of adjacent events, which is one to a test.
     content: Vec<u8>,
     end: Option<Result<(), Error>>,
-    last_request: Option<RequestId>,
+    /// What `content`, `end` and `cancel` are about.
+    streamed: Option<RequestId>,
 }
 
 enum Role {
@@ -444,6 +440,7 @@ impl<'a> Side<'a> {
         script.number("soft_errors", &mut limits.soft_errors)?;
         script.number("hard_errors", &mut limits.hard_errors)?;
         script.number("junk_commands", &mut limits.junk_commands)?;
+        script.number("refusals", &mut limits.refusals)?;
         script.number("minimum_rate", &mut config.timeouts.minimum_rate)?;
         match script.setting("message_size") {
             Some("none") => limits.message_size = None,
@@ -476,7 +473,7 @@ impl<'a> Side<'a> {
             events: Vec::new(),
             content: Vec::new(),
             end: None,
-            last_request: None,
+            streamed: None,
         };
         side.run()?;
         Ok(side)
@@ -580,14 +577,17 @@ impl<'a> Side<'a> {
                 let mut envelope =
                     Envelope::new(from.trim_matches('-'), to.split(' ')).map_err(|error| error.to_string())?;
                 envelope.smtputf8 = utf8;
-                self.last_request = Some(match verb {
-                    "send" => client.send(envelope, quoted(content)?).map_err(misuse)?,
-                    "stream" => client.send(envelope, Content::Streamed { size: None }).map_err(misuse)?,
-                    _ => client.probe(envelope).map_err(misuse)?,
-                });
+                match verb {
+                    "send" => drop(client.send(envelope, quoted(content)?).map_err(misuse)?),
+                    "probe" => drop(client.probe(envelope).map_err(misuse)?),
+                    _ => {
+                        let content = Content::Streamed { size: None };
+                        self.streamed = Some(client.send(envelope, content).map_err(misuse)?);
+                    }
+                }
             }
             "content" | "end" | "cancel" => {
-                let id = self.last_request.ok_or("no request")?;
+                let id = self.streamed.ok_or("nothing is streamed")?;
                 match verb {
                     "content" => client.content(id, Bytes::from(quoted(rest)?)).map_err(misuse)?,
                     "end" => client.end_content(id).map_err(misuse)?,

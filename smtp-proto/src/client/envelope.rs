@@ -1,11 +1,14 @@
 //! What to send and to whom.
 
+use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::fmt;
 
 use bytes::Bytes;
 
+use super::MAX_COMMAND;
 use crate::error::{InvalidArgument, Problem};
-use crate::wire::{ForwardPath, Parameter, ReversePath};
+use crate::wire::{AddressError, ForwardPath, MAX_PATH, Parameter, ParameterError, ReversePath, are_ascii};
 
 /// Sender and recipients of a message.
 ///
@@ -21,11 +24,34 @@ pub struct Envelope {
     /// Where notifications go.
     pub reverse_path: ReversePath,
     /// Where the message goes.
-    pub recipients: Vec<ForwardPath>,
+    pub recipients: Vec<Recipient>,
     /// Whether header fields hold UTF-8, so that SMTPUTF8 is needed even when all addresses are ASCII.
     pub smtputf8: bool,
     /// Further parameters of MAIL. The server must know them; SIZE, BODY and SMTPUTF8 are added where they are due.
     pub parameters: Vec<Parameter>,
+}
+
+/// One recipient of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recipient {
+    /// Its address.
+    pub forward_path: ForwardPath,
+    /// Parameters of RCPT. The server must know them.
+    pub parameters: Vec<Parameter>,
+}
+
+impl From<ForwardPath> for Recipient {
+    fn from(forward_path: ForwardPath) -> Self {
+        Self { forward_path, parameters: Vec::new() }
+    }
+}
+
+/// Writes the address without brackets.
+impl fmt::Display for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.forward_path.fmt(f)
+    }
 }
 
 impl Envelope {
@@ -37,29 +63,58 @@ impl Envelope {
         reverse_path: &str,
         recipients: impl IntoIterator<Item = R>,
     ) -> Result<Self, InvalidArgument> {
-        let reverse_path = reverse_path
-            .parse()
-            .map_err(|problem| InvalidArgument::new("sender", reverse_path, Problem::Address(problem)))?;
-        let recipients = recipients
-            .into_iter()
-            .enumerate()
-            .map(|(index, recipient)| {
-                let recipient = recipient.as_ref();
-                recipient.parse().map_err(|problem| {
-                    InvalidArgument::new("recipient", recipient, Problem::Address(problem))
-                        .numbered(index.saturating_add(1))
-                })
-            })
-            .collect::<Result<Vec<ForwardPath>, _>>()?;
-        if recipients.is_empty() {
+        fn invalid(argument: &'static str, text: &str, problem: AddressError) -> InvalidArgument {
+            InvalidArgument::new(argument, text, problem)
+        }
+        let recipient = |(index, text): (usize, R)| {
+            let parsed = text.as_ref().parse().map(|path: ForwardPath| path.into());
+            parsed.map_err(|problem| invalid("recipient", text.as_ref(), problem).numbered(index.saturating_add(1)))
+        };
+        let envelope = Self {
+            reverse_path: reverse_path.parse().map_err(|problem| invalid("sender", reverse_path, problem))?,
+            recipients: recipients.into_iter().enumerate().map(recipient).collect::<Result<_, _>>()?,
+            smtputf8: false,
+            parameters: Vec::new(),
+        };
+        envelope.check()?;
+        Ok(envelope)
+    }
+
+    /// What the types alone do not prevent.
+    pub(super) fn check(&self) -> Result<(), InvalidArgument> {
+        if self.recipients.is_empty() {
             return Err(InvalidArgument::new("list of recipients", "", Problem::Empty));
         }
-        Ok(Self { reverse_path, recipients, smtputf8: false, parameters: Vec::new() })
+        check_parameters("parameter of MAIL", &self.parameters, &["SIZE", "BODY", "SMTPUTF8"])?;
+        self.recipients
+            .iter()
+            .try_for_each(|recipient| check_parameters("parameter of RCPT", &recipient.parameters, &[]))
     }
 
     pub(super) fn needs_smtputf8(&self) -> bool {
-        self.smtputf8 || !self.reverse_path.is_ascii() || !self.recipients.iter().all(ForwardPath::is_ascii)
+        let ascii = |one: &Recipient| one.forward_path.is_ascii() && are_ascii(&one.parameters);
+        let all_ascii =
+            self.reverse_path.is_ascii() && are_ascii(&self.parameters) && self.recipients.iter().all(ascii);
+        self.smtputf8 || !all_ascii
     }
+}
+
+/// Parameters that the client adds by itself, that stand twice, or that make the line too long.
+fn check_parameters(argument: &'static str, parameters: &[Parameter], own: &[&str]) -> Result<(), InvalidArgument> {
+    let mut length = MAX_PATH.saturating_add(100);
+    for (index, parameter) in parameters.iter().enumerate() {
+        let before = parameters.get(..index).unwrap_or_default();
+        let refused = |problem: Problem| Err(InvalidArgument::new(argument, &parameter.to_string(), problem));
+        if own.iter().any(|keyword| parameter.is(keyword)) || before.iter().any(|other| other.is(parameter.keyword())) {
+            return refused(ParameterError::Repeated.into());
+        }
+        let value = parameter.value().map_or(0, str::len);
+        length = length.saturating_add(parameter.keyword().len()).saturating_add(value).saturating_add(2);
+        if length > MAX_COMMAND {
+            return refused(Problem::TooLong);
+        }
+    }
+    Ok(())
 }
 
 /// The content of a message: header fields and body.

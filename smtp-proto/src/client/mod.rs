@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 use bytes::{Buf, Bytes, BytesMut};
 
 pub use config::{Config, Timeouts};
-pub use envelope::{Content, Envelope};
+pub use envelope::{Content, Envelope, Recipient};
 pub use outcome::{Outcome, RecipientOutcome, Verdict};
 
 use crate::error::{ApiMisuse, Error, InvalidArgument, Phase, Problem, Unsendable};
@@ -32,6 +32,13 @@ use transaction::{Stage, Transaction};
 
 /// The longest command that [`Client::command`] sends, in octets without CRLF.
 pub const MAX_COMMAND: usize = 2046;
+
+/// What [`Client::command`] refuses: these change what the next reply means, or what follows them.
+const OWN_COMMANDS: [&str; 10] = ["EHLO", "HELO", "LHLO", "MAIL", "RCPT", "DATA", "BDAT", "BURL", "STARTTLS", "QUIT"];
+
+fn verb(line: &str) -> &str {
+    line.split(' ').next().unwrap_or_default()
+}
 
 /// What happens in a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,6 +143,10 @@ pub struct Client {
     input_ended: bool,
     /// Nothing can be written any more.
     mute: bool,
+    /// Part of a reply is there.
+    amid_reply: bool,
+    /// Waiting begins anew with the next step.
+    restart: bool,
     now: Instant,
     /// When what is waited for now began to be waited for.
     since: Instant,
@@ -189,6 +200,8 @@ impl Client {
             events: VecDeque::new(),
             input_ended: false,
             mute: false,
+            amid_reply: false,
+            restart: false,
             now,
             since: now,
             written: 0,
@@ -204,8 +217,9 @@ impl Client {
     /// Sends a message.
     ///
     /// # Errors
-    /// When the session is over or ending.
+    /// When the session is over or ending, or the envelope has no recipients or impossible parameters.
     pub fn send(&mut self, envelope: Envelope, content: impl Into<Content>) -> Result<RequestId, ApiMisuse> {
+        envelope.check()?;
         let transaction = Transaction::new(envelope, Some(content.into()), &self.config);
         self.request(RequestKind::Transaction(Box::new(transaction)))
     }
@@ -213,8 +227,9 @@ impl Client {
     /// Asks whether the server would take a message for these recipients, and sends none.
     ///
     /// # Errors
-    /// When the session is over or ending.
+    /// As [`Client::send`].
     pub fn probe(&mut self, envelope: Envelope) -> Result<RequestId, ApiMisuse> {
+        envelope.check()?;
         let transaction = Transaction::new(envelope, None, &self.config);
         self.request(RequestKind::Transaction(Box::new(transaction)))
     }
@@ -245,13 +260,16 @@ impl Client {
     /// Sends a command as it is, for what this crate has no call for. Its reply is [`Event::Reply`].
     ///
     /// # Errors
-    /// When it cannot be one line of a session: it is empty, too long, or has control characters.
+    /// When it cannot be one line of a session: it is empty, too long, has control characters, or is not ASCII while
+    /// the server is not known to offer SMTPUTF8. And when it is one of the commands that the client gives by itself:
+    /// out of turn, they would make it mistake one reply for another.
     pub fn command(&mut self, line: &str) -> Result<RequestId, ApiMisuse> {
         let problem = match () {
             () if line.is_empty() => Some(Problem::Empty),
             () if line.len() > MAX_COMMAND => Some(Problem::TooLong),
             () if line.chars().any(char::is_control) => Some(Problem::Character),
             () if !line.is_ascii() && !self.capabilities.contains("SMTPUTF8") => Some(Problem::Character),
+            () if OWN_COMMANDS.iter().any(|own| verb(line).eq_ignore_ascii_case(own)) => Some(Problem::OwnCommand),
             () => None,
         };
         match problem {
@@ -287,8 +305,11 @@ impl Client {
         let Some((position, transaction)) = self.find(id) else {
             return;
         };
-        transaction.cancelled = true;
         let (stage, complete) = (transaction.stage, transaction.ended);
+        if stage == Stage::Done {
+            return;
+        }
+        transaction.cancelled = true;
         match stage {
             Stage::Mail => {
                 if let Some(request) = self.requests.remove(position) {
@@ -358,8 +379,19 @@ impl Client {
         if matches!(self.state, State::Failed(_) | State::Finished) {
             return;
         }
+        // What is wrong with one message, or was said about it, says nothing about those that have not begun.
+        let opening = matches!(self.state, State::Opening);
+        let others = if error.is_temporary() || opening { error.clone() } else { Error::GivenUp };
+        let begun = |request: &Request| match &request.kind {
+            RequestKind::Transaction(transaction) => transaction.stage != Stage::Mail,
+            _ => true,
+        };
         while let Some(request) = self.requests.pop_front() {
-            self.conclude(request, Some(error.clone()));
+            // An unsendable message is the one being written; those before it wait for their verdicts.
+            let waiting = self.writing > 0 && matches!(error, Error::Unsendable(_));
+            self.writing = self.writing.saturating_sub(1);
+            let cause = if begun(&request) && !waiting { &error } else { &others };
+            self.conclude(request, Some(cause.clone()));
         }
         self.writing = 0;
         self.awaited.clear();
@@ -391,8 +423,11 @@ impl Client {
         }
     }
 
-    /// Starts waiting anew when the connection took some more octets.
+    /// Starts waiting anew when the connection took some more octets, or something else happened outside.
     fn watch(&mut self) {
+        if core::mem::take(&mut self.restart) {
+            self.since = self.now;
+        }
         let written = self.output.written();
         if written != self.written {
             self.written = written;
@@ -434,6 +469,11 @@ impl Machine for Client {
                     continue;
                 }
             }
+            let amid_reply = self.reader.is_amid_reply();
+            if core::mem::replace(&mut self.amid_reply, amid_reply) != amid_reply && self.awaited.is_empty() {
+                // A reply that nobody asked for has begun.
+                self.since = now;
+            }
             let phase = self.phase();
             if self.input_ended {
                 self.end_of_input(Error::Disconnected { phase });
@@ -447,7 +487,7 @@ impl Machine for Client {
                 if self.events.is_empty() && !matches!(self.state, State::Failed(_)) {
                     return Ok(match () {
                         () if self.output.has_remaining() => Step::Write,
-                        () if self.awaited.is_empty() && !self.reader.is_amid_reply() => Step::Decide,
+                        () if self.awaited.is_empty() && !amid_reply => Step::Decide,
                         () => Step::Read,
                     });
                 }
@@ -465,7 +505,11 @@ impl Machine for Client {
             State::Failed(_) | State::Finished => self.output.has_remaining().then_some(timeouts.quit),
             // The last words of a server that went away, if there are any.
             State::Opening | State::Ready if self.mute => Some(timeouts.quit),
-            State::Opening | State::Ready if self.awaited.is_empty() && !self.output.has_remaining() => None,
+            State::Opening | State::Ready
+                if self.awaited.is_empty() && !self.amid_reply && !self.output.has_remaining() =>
+            {
+                None
+            }
             State::Opening | State::Ready => Some(match self.phase() {
                 Phase::Greeting => timeouts.greeting,
                 Phase::Hello => timeouts.hello,
@@ -487,7 +531,7 @@ impl Machine for Client {
 
     fn write_failed(&mut self) {
         self.mute = true;
-        self.since = self.now;
+        self.restart = true;
         self.output.clear();
     }
 

@@ -58,12 +58,12 @@ impl Outcome {
         let accepted = count(RecipientOutcome::is_accepted);
         if count(|one| matches!(one, RecipientOutcome::Unknown(_))) > 0 {
             Verdict::Unknown
-        } else if accepted == self.recipients.len() {
-            Verdict::Delivered
-        } else if accepted > 0 {
+        } else if accepted == 0 {
+            Verdict::Refused
+        } else if accepted < self.recipients.len() {
             Verdict::Partial
         } else {
-            Verdict::Refused
+            Verdict::Delivered
         }
     }
 

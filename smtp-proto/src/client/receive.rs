@@ -30,6 +30,7 @@ pub(super) enum Purpose {
     EndOfData(RequestId),
     Command(RequestId),
     Quit,
+    Reset,
     /// It changes nothing.
     Ignored,
 }
@@ -81,13 +82,15 @@ impl Client {
             self.fail(PeerFault::UnexpectedReply { phase, reply }.into());
             return;
         }
-        let closing = reply.closes_connection() && !matches!(awaited.purpose, Purpose::Greeting);
+        let closing = reply.is_service_closing() && !matches!(awaited.purpose, Purpose::Greeting);
         let last_words = closing.then(|| reply.clone());
         match awaited.purpose {
             Purpose::Greeting => self.greeted(reply),
             Purpose::Hello { extended } => self.welcomed(reply, extended),
             Purpose::Quit => self.state = State::Finished,
-            Purpose::Ignored => {}
+            // What is still open at the server would be mixed up with what comes next.
+            Purpose::Reset if !reply.is_positive() => self.fail(Error::Refused { phase, reply }),
+            Purpose::Reset | Purpose::Ignored => {}
             Purpose::Command(id) => {
                 self.events.push_back(Event::Reply { id, reply });
                 self.requests.pop_front();
@@ -97,10 +100,10 @@ impl Client {
                 self.transaction_reply(id, awaited.purpose, reply);
             }
         }
-        if let Some(reply) = last_words {
-            self.fail(Error::ServiceClosing { phase, reply });
+        match last_words {
+            Some(reply) => self.fail(Error::ServiceClosing { phase, reply }),
+            None => self.settle(),
         }
-        self.settle();
     }
 
     fn record(&mut self, reply: &Reply) {
@@ -129,7 +132,7 @@ impl Client {
                 // What was sent of the message cannot be taken back, so nothing else can be sent either.
                 Error::ServiceClosing { phase: Phase::Content, reply }
             }
-            _ if reply.closes_connection() => Error::ServiceClosing { phase, reply },
+            _ if reply.is_service_closing() => Error::ServiceClosing { phase, reply },
             _ => PeerFault::UnsolicitedReply(reply).into(),
         };
         self.fail(error);

@@ -6,7 +6,7 @@ use bytes::Buf;
 
 use super::receive::{Awaited, Purpose};
 use super::transaction::Stage;
-use super::{Client, Event, RequestId, RequestKind, State};
+use super::{Client, Event, Recipient, RequestId, RequestKind, State};
 use crate::error::{Error, Phase};
 use crate::transcript::Speaker;
 use crate::wire::Command;
@@ -16,7 +16,7 @@ impl Client {
     pub(super) fn fill(&mut self) {
         while self.may_write() {
             if core::mem::take(&mut self.reset_due) {
-                self.write(&Command::Rset, Awaited::new(Phase::Reset, Purpose::Ignored));
+                self.write(&Command::Rset, Awaited::new(Phase::Reset, Purpose::Reset));
                 continue;
             }
             let Some(request) = self.requests.get(self.writing) else {
@@ -88,8 +88,9 @@ impl Client {
             },
             Stage::Rcpt(_) | Stage::Data if transaction.is_refused() || transaction.cancelled => self.abandon(),
             Stage::Rcpt(index) => match transaction.envelope.recipients.get(index) {
-                Some(forward_path) => {
-                    let command = Command::Rcpt { forward_path: forward_path.clone(), parameters: alloc::vec![] };
+                Some(recipient) => {
+                    let Recipient { forward_path, parameters } = recipient.clone();
+                    let command = Command::Rcpt { forward_path, parameters };
                     transaction.stage = Stage::Rcpt(index.saturating_add(1));
                     transaction.outstanding = transaction.outstanding.saturating_add(1);
                     self.write(&command, Awaited::new(Phase::Rcpt, Purpose::Rcpt(id, index)));
@@ -135,7 +136,7 @@ impl Client {
             (None, Some(piece)) => {
                 let written = transaction.encoder.encode(piece, output);
                 if piece.is_empty() {
-                    transaction.content.pop_front();
+                    transaction.next_piece();
                 }
                 written.map_err(|fault| transaction.unsendable(fault, config))
             }

@@ -25,6 +25,8 @@ pub(super) struct Transaction {
     pub(super) encoder: ContentEncoder,
     /// The server must not get 8-bit content.
     seven_bit: bool,
+    /// The piece that is next has been looked at for that.
+    checked: bool,
     streamed: bool,
     announced: Option<u64>,
     /// The application has been asked for content and has not given any.
@@ -72,6 +74,7 @@ impl Transaction {
             ended: !streamed,
             encoder: ContentEncoder::new(config.bare_newline, config.text_line),
             seven_bit: false,
+            checked: false,
             streamed,
             announced,
             asked: false,
@@ -131,9 +134,16 @@ impl Transaction {
     }
 
     /// What is wrong with the piece of content that is next, when only its being handed over shows that.
-    pub(super) fn unsendable_piece(&self) -> Option<Unsendable> {
+    pub(super) fn unsendable_piece(&mut self) -> Option<Unsendable> {
         let piece = self.content.front()?;
-        (self.seven_bit && !piece.is_ascii()).then_some(Unsendable::NeedsEightBitMime)
+        let unseen = self.seven_bit && !core::mem::replace(&mut self.checked, true);
+        (unseen && !piece.is_ascii()).then_some(Unsendable::NeedsEightBitMime)
+    }
+
+    /// The piece that was next is written.
+    pub(super) fn next_piece(&mut self) {
+        self.content.pop_front();
+        self.checked = false;
     }
 
     pub(super) fn unsendable(&self, fault: ContentFault, config: &Config) -> Unsendable {

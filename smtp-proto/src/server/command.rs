@@ -1,7 +1,7 @@
 //! Commands: what is checked before the application is asked, and what its decision does (RFC 5321 section 4.1).
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 
 use bytes::BytesMut;
 
@@ -11,7 +11,8 @@ use super::{Content, MIN_RECIPIENTS, Server, State, replies};
 use crate::machine::Step;
 use crate::transcript::Speaker;
 use crate::wire::{
-    Command, ForwardPath, HelloName, Line, MailParameters, Parameter, Query, Reply, ReplyForm, ReversePath, are_ascii,
+    Command, ForwardPath, HelloName, Line, MailParameters, Parameter, Query, Reply, ReplyCode, ReplyForm, ReversePath,
+    Severity, are_ascii,
 };
 
 /// The shortest limit on command lines there may be (RFC 5321 section 4.5.3.1.4).
@@ -26,8 +27,8 @@ pub(super) enum Question {
     Recipient,
     Data,
     Message,
-    Verify,
-    Expand,
+    /// VRFY or EXPN, with whether the reply may hold UTF-8.
+    Query(bool),
     Help,
     Other,
 }
@@ -68,9 +69,11 @@ impl Server {
         if last_of_group {
             // RFC 2920 section 3.2: the replies to these are not held back.
             self.flush = true;
-            self.session.pipelined_early |=
-                more && matches!(command, Command::Ehlo(_) | Command::Helo(_) | Command::Data);
         }
+        // Without EHLO there are no groups at all.
+        let lock_step = self.session.hello.as_ref().is_some_and(|hello| !hello.extended)
+            || matches!(command, Command::Ehlo(_) | Command::Helo(_) | Command::Data);
+        self.session.pipelined_early |= more && lock_step;
         match command {
             Command::Mail { reverse_path, parameters } => self.mail(reverse_path, parameters),
             Command::Rcpt { forward_path, parameters } => self.rcpt(forward_path, parameters),
@@ -85,9 +88,9 @@ impl Server {
                 self.junk(&replies::OK);
             }
             Command::Noop => self.junk(&replies::OK),
-            Command::Vrfy(query) => self.query(query, Question::Verify, Event::Verify),
+            Command::Vrfy(query) => self.query(query, Event::Verify),
             Command::Expn(_) if !self.config.expand => self.wrong(&replies::NOT_IMPLEMENTED),
-            Command::Expn(query) => self.query(query, Question::Expand, Event::Expand),
+            Command::Expn(query) => self.query(query, Event::Expand),
             Command::Help(_) if !self.config.help => self.wrong(&replies::NOT_IMPLEMENTED),
             Command::Help(topic) => self.ask_junk(Question::Help, Event::Help(topic)),
             Command::Other { verb, argument } => self.other(verb, argument),
@@ -160,14 +163,14 @@ impl Server {
         }
     }
 
-    fn query(&mut self, query: Query, question: Question, event: fn(Query) -> Event) {
+    fn query(&mut self, query: Query, event: fn(Query) -> Event) {
         if query.smtputf8 && !self.config.offers_smtputf8() {
             return self.wrong(&replies::UNKNOWN_PARAMETER);
         }
         if !query.smtputf8 && !query.text.is_ascii() {
             return self.wrong(&replies::NEEDS_SMTPUTF8);
         }
-        self.ask_junk(question, event(query));
+        self.ask_junk(Question::Query(query.smtputf8), event(query));
     }
 
     fn other(&mut self, verb: String, argument: String) {
@@ -209,10 +212,30 @@ impl Server {
         self.session.junk <= limit || self.count_error()
     }
 
+    /// Counts a refused sender or recipient. False when the session is over for it.
+    fn count_refusal(&mut self) -> bool {
+        self.session.refusals = self.session.refusals.saturating_add(1);
+        let limit = self.config.limits.refusals;
+        if self.session.refusals == limit.saturating_add(1) {
+            self.events.push_back(Event::Abuse(Abuse::Refusals));
+        }
+        self.session.refusals <= limit || self.count_error()
+    }
+
     /// Does what was decided, and replies.
     pub(super) fn decided(&mut self, question: Question, decision: Decision) {
         self.state = State::Command;
+        if matches!(question, Question::Message) {
+            // Whatever was decided: the message is no longer on its way. And the client is not to wait for what has
+            // been decided longer than it must: it would send the message again.
+            self.session.transaction = None;
+            self.flush = true;
+        }
         match decision {
+            Decision::Close(reply) if matches!(question, Question::Message) && reply.is_positive() => {
+                self.accept(question, Some(reply));
+                self.end(CloseReason::Decision, None);
+            }
             Decision::Close(reply) => self.end(CloseReason::Decision, Some(&reply)),
             Decision::Accept => self.accept(question, None),
             Decision::Reply(reply) if reply.is_positive() => self.accept(question, Some(reply)),
@@ -241,13 +264,16 @@ impl Server {
                 replies::RECIPIENT_OK
             }
             Question::Message => {
-                self.session.transaction = None;
                 self.session.messages = self.session.messages.saturating_add(1);
                 self.session.errors = 0;
                 self.session.junk = 0;
+                self.session.refusals = 0;
                 replies::MESSAGE_ACCEPTED
             }
-            Question::Verify | Question::Expand => replies::CANNOT_VERIFY,
+            Question::Query(utf8) => {
+                let form = ReplyForm { utf8, ..self.reply_form() };
+                return self.reply_in(&own.unwrap_or(replies::CANNOT_VERIFY), form);
+            }
             Question::Help => replies::HELP,
             Question::Other => {
                 if own.is_none() {
@@ -269,7 +295,11 @@ impl Server {
             }
             Question::Hello(_) => return self.reply_in(reply, ReplyForm::default()),
             Question::Data => self.reset(ResetReason::Refused(reply.clone())),
-            Question::Message => self.session.transaction = None,
+            Question::Mail(_) | Question::Recipient
+                if reply.severity() == Severity::Permanent && !self.count_refusal() =>
+            {
+                return;
+            }
             _ => {}
         }
         self.reply(reply);
@@ -277,15 +307,13 @@ impl Server {
 
     fn greet(&mut self, own: Option<&Reply>) {
         let text = own.map_or(self.config.greeting.as_str(), Reply::text);
-        if let Ok(greeting) = format!("220 {} {text}", self.config.hostname()).parse() {
-            self.reply_in(&greeting, ReplyForm::default());
-        }
+        self.hello_reply(220, format!("{} {text}", self.config.hostname()));
         self.flush = true;
     }
 
     fn welcome(&mut self, hello: Hello, own: Option<Reply>) {
         self.reset(ResetReason::Hello);
-        let mut text = format!("250 {}", self.config.hostname());
+        let mut text = self.config.hostname().to_string();
         if let Some(own) = own {
             text.push(' ');
             // One line: what follows is read as the list of capabilities.
@@ -293,11 +321,16 @@ impl Server {
         }
         if hello.extended {
             text.push('\n');
-            text.push_str(&format!("{}", self.config.offered()));
+            text.push_str(&self.config.offered().to_string());
         }
-        if let Ok(reply) = text.parse() {
+        self.hello_reply(250, text);
+        self.session.hello = Some(hello);
+    }
+
+    /// The greeting or the reply to the hello, which have no enhanced codes (RFC 2034 section 4).
+    fn hello_reply(&mut self, code: u16, text: String) {
+        if let Some(Ok(reply)) = ReplyCode::new(code).map(|code| Reply::new(code, None, text)) {
             self.reply_in(&reply, ReplyForm::default());
         }
-        self.session.hello = Some(hello);
     }
 }

@@ -80,6 +80,9 @@ pub struct Limits {
     /// Commands that bring no mail forward (NOOP, RSET, VRFY, EXPN, HELP, hello) after which each further one
     /// counts as an error. Default 100 (Postfix `smtpd_junk_command_limit`).
     pub junk_commands: u32,
+    /// Senders and recipients refused for good by the application after which each further one counts as an error:
+    /// a guard against trying out addresses. Default 100. A delivered message starts the count again.
+    pub refusals: u32,
 }
 
 impl Default for Limits {
@@ -94,6 +97,7 @@ impl Default for Limits {
             soft_errors: 10,
             hard_errors: 20,
             junk_commands: 100,
+            refusals: 100,
         }
     }
 }

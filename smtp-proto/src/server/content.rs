@@ -39,6 +39,11 @@ impl Content {
         }
     }
 
+    /// Time has passed that is not the client's.
+    pub(super) fn pause(&mut self, pause: Duration) {
+        self.started = self.started.after(pause);
+    }
+
     /// When the content must have ended, at the lowest rate allowed, if no more comes than came so far (LIM-013).
     pub(super) fn slowest_end(&self, timeouts: &Timeouts) -> Instant {
         match self.received.checked_div(timeouts.minimum_rate) {
@@ -102,6 +107,7 @@ impl Server {
         self.since = self.now;
         self.transcript.content(self.now, Speaker::Client, content.received);
         match content.refusal {
+            Some(refusal) if refusal.closes_connection() => self.end(CloseReason::Decision, Some(&refusal)),
             Some(refusal) => self.reply(&refusal),
             None => self.ask(Question::Message, Event::MessageEnd { size: content.size }),
         }

@@ -11,8 +11,9 @@ use crate::wire::{ForwardPath, HelloName, MailParameters, Parameter, Query, Repl
 /// What happens in a session.
 ///
 /// Most events are questions: the machine waits for a [`Decision`] ([`Event::is_question`]). A transaction begins
-/// with [`Event::Mail`]; once that is accepted, exactly one [`Event::MessageEnd`] or [`Event::Reset`] ends it. A
-/// session ends with exactly one [`Event::Closing`].
+/// with [`Event::Mail`]; once that is accepted, it ends with the decision on [`Event::MessageEnd`], or else with one
+/// [`Event::Reset`] (also behind a `MessageEnd` that the session did not outlast). A session ends with exactly one
+/// [`Event::Closing`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -121,6 +122,8 @@ pub enum Abuse {
     HardErrors,
     /// Many commands that bring no mail forward.
     JunkCommands,
+    /// Many refused senders and recipients: somebody tries out addresses. Each further one counts as an error.
+    Refusals,
     /// A command line without end; the session is closed.
     EndlessLine,
     /// Content without end behind a refusal; the session is closed.
@@ -153,9 +156,11 @@ pub enum CloseReason {
 pub enum Decision {
     /// Go on, with the reply that is usual.
     Accept,
-    /// Reply this. A 2yz reply accepts (DATA is answered with 354 all the same), a 4yz or 5yz reply refuses.
+    /// Reply this. A 2yz reply accepts (DATA is answered with 354 all the same), a 4yz or 5yz reply refuses; 421 and
+    /// 521 close the connection as well.
     Reply(Reply),
-    /// Reply this and close the connection.
+    /// Reply this and close the connection. A message is accepted by a 2yz reply here, too; everything else is
+    /// refused.
     Close(Reply),
 }
 

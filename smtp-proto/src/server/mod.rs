@@ -13,6 +13,7 @@ mod session;
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use core::time::Duration;
 
 use bytes::{Buf, BytesMut};
 
@@ -63,8 +64,12 @@ pub struct Server {
     now: Instant,
     /// When what is waited for now began to be waited for.
     since: Instant,
-    /// The application acted since the last step: waiting begins anew.
+    /// The application has decided since the last step: waiting begins anew.
     restart: bool,
+    /// The application has been dealing with an event since the last step: that is not the client's time.
+    away: bool,
+    /// When the oldest reply that has not been written was made.
+    held_since: Instant,
     transcript: Transcript,
 }
 
@@ -90,6 +95,10 @@ pub enum Shutdown {
     /// As soon as a decision that is due has been made.
     Now,
 }
+
+/// How old replies may be when a further question is asked; older ones are written first, so that a slow application
+/// does not keep a client waiting for what has been decided.
+const LONG_HELD: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Input {
@@ -117,6 +126,8 @@ impl Server {
             now,
             since: now,
             restart: false,
+            away: false,
+            held_since: now,
             transcript: Transcript::default(),
         }
     }
@@ -127,6 +138,8 @@ impl Server {
     }
 
     /// Answers the question that the last event asked, or refuses a message while its content comes in.
+    ///
+    /// When the session has ended meanwhile, the decision comes too late and nothing happens.
     ///
     /// # Errors
     /// When nothing was asked, or the decision has a 3yz reply. The state is then unchanged.
@@ -139,6 +152,7 @@ impl Server {
         match core::mem::replace(&mut self.state, State::Command) {
             State::Asked(question) => self.decided(question, decision),
             State::Content(content) => self.decided_in_content(content, decision)?,
+            State::Ended => self.state = State::Ended,
             state => {
                 self.state = state;
                 return Err(ApiMisuse::NothingToDecide);
@@ -162,15 +176,21 @@ impl Server {
 
     /// Writes a reply in the form that the session is in.
     fn reply(&mut self, reply: &Reply) {
+        self.reply_in(reply, self.reply_form());
+    }
+
+    fn reply_form(&self) -> ReplyForm {
         let hello = self.session.hello.as_ref();
         // RFC 2034 section 4: not in the greeting; RFC 5321 section 4.1.1.1: no extension after HELO.
         let greeted = self.output.position() > 0;
         let extended = greeted && hello.is_none_or(|hello| hello.extended);
-        let form = ReplyForm { enhanced: self.config.enhanced_status_codes && extended, utf8: false };
-        self.reply_in(reply, form);
+        ReplyForm { enhanced: self.config.enhanced_status_codes && extended, utf8: false }
     }
 
     fn reply_in(&mut self, reply: &Reply, form: ReplyForm) {
+        if !self.output.has_remaining() {
+            self.held_since = self.now;
+        }
         let Self { transcript, now, output, .. } = self;
         output.gather(|out| {
             let start = out.len();
@@ -191,6 +211,8 @@ impl Server {
         if let Some(reply) = reply {
             self.reply(reply);
         }
+        // Questions that nobody has heard of need no answer any more.
+        self.events.retain(|event| !event.is_question());
         self.reset(ResetReason::Closing);
         if let CloseReason::Abuse(abuse) = reason {
             self.events.push_back(Event::Abuse(abuse));
@@ -212,6 +234,17 @@ impl Server {
             self.events.push_back(Event::Abuse(Abuse::SoftErrors));
         }
         true
+    }
+
+    /// Goes on at a later moment. What the application took is not counted against the client.
+    fn resume(&mut self, now: Instant) {
+        let away = core::mem::take(&mut self.away) && !matches!(self.state, State::Asked(_));
+        let pause = if away || self.restart { now.duration_since(self.now) } else { Duration::ZERO };
+        self.now = now;
+        self.since = if core::mem::take(&mut self.restart) { now } else { self.since.after(pause) };
+        if let State::Content(content) = &mut self.state {
+            content.pause(pause);
+        }
     }
 
     fn phase(&self) -> Phase {
@@ -261,10 +294,7 @@ impl Machine for Server {
 
     /// Never fails: whatever a client does gets a reply or ends the session.
     fn step(&mut self, now: Instant, rx: &mut BytesMut) -> Result<Step<Event>, Error> {
-        self.now = now;
-        if core::mem::take(&mut self.restart) {
-            self.since = now;
-        }
+        self.resume(now);
         if self.input == Input::Lost && !matches!(self.state, State::Ended) {
             self.end(CloseReason::Disconnected, None);
         }
@@ -272,7 +302,12 @@ impl Machine for Server {
             self.timed_out();
         }
         loop {
+            let waits = self.events.front().is_some_and(Event::is_question) && self.output.has_remaining();
+            if waits && self.input != Input::Lost && now.duration_since(self.held_since) >= LONG_HELD {
+                return Ok(Step::Write);
+            }
             if let Some(event) = self.events.pop_front() {
+                self.away = true;
                 return Ok(Step::Event(event));
             }
             if self.shutdown_is_due() {
@@ -292,6 +327,7 @@ impl Machine for Server {
             let step = match &mut self.state {
                 State::Start => {
                     self.since = now;
+                    self.session.pipelined_early |= !rx.is_empty();
                     self.ask(Question::Connect, Event::Connected);
                     None
                 }

@@ -60,3 +60,66 @@ pub(super) fn command_error(error: CommandError) -> Reply {
 fn is_length(error: AddressError) -> bool {
     matches!(error, AddressError::LocalPartTooLong | AddressError::DomainTooLong | AddressError::PathTooLong)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Severity;
+    use alloc::string::ToString;
+
+    /// Subjects and details of RFC 3463 and the IANA registry (RFC 5248) that are used here.
+    const REGISTERED: [&str; 15] =
+        ["0.0", "1.0", "1.3", "1.5", "1.7", "3.0", "3.2", "3.4", "4.2", "5.1", "5.2", "5.3", "5.4", "6.0", "6.7"];
+
+    #[test]
+    fn every_reply_has_a_registered_enhanced_code_of_its_class() {
+        // ESC-002, ESC-005, STATE-026
+        let errors = [
+            CommandError::NotACommand,
+            CommandError::Characters,
+            CommandError::Argument { expected: "something" },
+            CommandError::ReversePath(AddressError::Path),
+            CommandError::ReversePath(AddressError::PathTooLong),
+            CommandError::ForwardPath(AddressError::Path),
+            CommandError::ForwardPath(AddressError::PathTooLong),
+            CommandError::Parameter(crate::wire::ParameterError::Syntax),
+        ];
+        let faults = [ContentFault::BareNewline, ContentFault::Nul, ContentFault::LineTooLong];
+        let own = [
+            OK,
+            SENDER_OK,
+            RECIPIENT_OK,
+            MESSAGE_ACCEPTED,
+            BYE,
+            HELP,
+            CANNOT_VERIFY,
+            SHUTTING_DOWN,
+            TIMED_OUT,
+            NO_DECISION,
+            TOO_MANY_ERRORS,
+            ENDLESS,
+            TOO_MANY_RECIPIENTS,
+            UNKNOWN_COMMAND,
+            LINE_TOO_LONG,
+            NOT_IMPLEMENTED,
+            HELLO_FIRST,
+            NESTED_MAIL,
+            MAIL_FIRST,
+            NO_SERVICE,
+            NO_HTTP,
+            TOO_LARGE,
+            NEEDS_SMTPUTF8,
+            NO_RECIPIENTS,
+            UNKNOWN_PARAMETER,
+        ];
+        let all = own.into_iter().chain(errors.map(command_error)).chain(faults.map(content_fault));
+        for reply in all {
+            let enhanced = reply.enhanced().unwrap_or_else(|| panic!("{reply} has no enhanced code")).to_string();
+            let (class, rest) = enhanced.split_once('.').unwrap();
+            assert!(reply.code().to_string().starts_with(class), "{reply}");
+            assert!(REGISTERED.contains(&rest) || rest == "7.0", "{reply}");
+            assert_ne!(reply.severity(), Severity::Intermediate);
+        }
+        assert_eq!(START_CONTENT.enhanced(), None);
+    }
+}

@@ -10,6 +10,7 @@ pub struct Session {
     pub(super) messages: u64,
     pub(super) errors: u32,
     pub(super) junk: u32,
+    pub(super) refusals: u32,
     pub(super) pipelined_early: bool,
 }
 

@@ -10,6 +10,9 @@ use super::params::{decimal, is_keyword};
 /// The most keywords kept of one EHLO reply; more are ignored.
 pub const MAX_CAPABILITIES: usize = 64;
 
+/// The longest capability, in octets: it must fit one line of a reply.
+const MAX_CAPABILITY: usize = 500;
+
 /// One line of an EHLO reply. Keywords compare without case.
 #[derive(Debug, Clone)]
 pub struct Capability {
@@ -25,7 +28,8 @@ impl Capability {
     /// A keyword with its parameters separated by spaces; `None` when it cannot stand in a reply.
     pub fn new(keyword: &str, parameters: &str) -> Option<Self> {
         let printable = parameters.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-        (is_keyword(keyword) && printable && parameters.trim_matches(' ') == parameters)
+        let length = keyword.len().saturating_add(parameters.len());
+        (is_keyword(keyword) && printable && length <= MAX_CAPABILITY && parameters.trim_matches(' ') == parameters)
             .then(|| Self { keyword: keyword.to_owned(), parameters: parameters.to_owned() })
     }
 

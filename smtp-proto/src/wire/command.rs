@@ -139,7 +139,10 @@ impl Command {
     /// # Errors
     /// When the line is not a command this crate knows the form of.
     pub fn parse(line: &[u8]) -> Result<Self, CommandError> {
-        let line = line.trim_ascii_end();
+        let mut line = line;
+        while let [front @ .., b' ' | b'\t'] = line {
+            line = front;
+        }
         let verb_end = memchr::memchr(b' ', line).unwrap_or(line.len());
         let (verb, argument) = line.split_at(verb_end);
         let Some(verb) = str::from_utf8(verb).ok().filter(|verb| is_verb(verb)) else {
@@ -299,6 +302,8 @@ mod tests {
             b"NOOP\nNOOP",
             b"1234",
             b"\xc3\xa9",
+            b"NOOP\r",
+            b"NOOP\n",
         ] {
             assert_eq!(Command::parse(line), Err(E::NotACommand), "{line:?}");
         }

@@ -105,8 +105,8 @@ impl ContentDecoder {
                 }
                 Stop::BareNewline => {
                     rx.advance(1);
-                    self.line_length = 0;
                     if self.bare_newline == BareNewline::Fix {
+                        self.line_length = 0;
                         return Decoded::Content(Bytes::from_static(CRLF));
                     }
                 }

@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn lines_are_the_same_in_every_segmentation() {
-        // WIRE-001, P1, P4, H-RS-3
+        // WIRE-001, P1
         let whole = |text: &'static [u8]| Line::Whole(Bytes::from_static(text));
         let cases: [(Vec<u8>, Vec<Line>); 7] = [
             (b"a\r\n\r\nbc\r\nd".to_vec(), vec![whole(b"a"), whole(b""), whole(b"bc")]),

@@ -230,9 +230,15 @@ impl Reply {
         &self.text
     }
 
-    /// Whether the server closes the connection with this reply.
+    /// Whether a server closes the connection with this reply: 421 at any time (RFC 5321 section 3.8), 521 in its
+    /// greeting (RFC 7504 section 3).
     pub(crate) fn closes_connection(&self) -> bool {
         matches!(self.code.0, 421 | 521)
+    }
+
+    /// Whether it is 421.
+    pub(crate) fn is_service_closing(&self) -> bool {
+        self.code.0 == 421
     }
 
     /// Forgets the enhanced status code where the server did not announce that it sends them (ESC-008).
@@ -257,11 +263,10 @@ impl Reply {
         let mut pieces = lines(&self.text).flat_map(|line| Pieces { rest: line, room, start: true }).peekable();
         while let Some(piece) = pieces.next() {
             let separator = if pieces.peek().is_some() { '-' } else { ' ' };
-            let mut writer = Append(out);
             // Appending to a buffer cannot fail.
             let _ = match enhanced {
-                Some(enhanced) => fmt::write(&mut writer, format_args!("{}{separator}{enhanced} ", self.code)),
-                None => fmt::write(&mut writer, format_args!("{}{separator}", self.code)),
+                Some(enhanced) => fmt::write(out, format_args!("{}{separator}{enhanced} ", self.code)),
+                None => fmt::write(out, format_args!("{}{separator}", self.code)),
             };
             for character in piece.chars() {
                 match character {
@@ -284,15 +289,6 @@ pub struct ReplyForm {
     pub enhanced: bool,
     /// With UTF-8 text: only in answer to a command with SMTPUTF8 (RFC 6531 section 3.7.4).
     pub utf8: bool,
-}
-
-struct Append<'a>(&'a mut BytesMut);
-
-impl fmt::Write for Append<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.extend_from_slice(text.as_bytes());
-        Ok(())
-    }
 }
 
 /// Lines of a text, whichever line ends it has.

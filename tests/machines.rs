@@ -1,0 +1,261 @@
+//! What a dialogue cannot express: calls that do not fit, and time that the application takes.
+
+#![allow(clippy::unwrap_used, reason = "a failing test is to fail")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use smtp_proto::client::{self, Client, Content, Envelope, RecipientOutcome, Verdict};
+use smtp_proto::server::{self, CloseReason, Decision, Event, Server};
+use smtp_proto::wire::{Capability, Parameter, Reply};
+use smtp_proto::{ApiMisuse, Error, Instant, Machine, Phase, Step};
+
+fn at(seconds: u64) -> Instant {
+    Instant::since_epoch(Duration::from_secs(seconds))
+}
+
+fn server() -> Server {
+    Server::new(Arc::new(server::Config::new("mx.test").unwrap()), at(0))
+}
+
+/// Runs a server until it asks, or needs something; gives the question and what it wrote.
+fn run(server: &mut Server, now: Instant, rx: &mut BytesMut) -> (Option<Event>, String) {
+    let mut written = String::new();
+    loop {
+        match server.step(now, rx).unwrap() {
+            Step::Event(event) if event.is_question() => return (Some(event), written),
+            Step::Event(_) => {}
+            Step::Write => {
+                let count = server.output().remaining();
+                written += str::from_utf8(&server.output().copy_to_bytes(count)).unwrap();
+            }
+            _ => return (None, written),
+        }
+    }
+}
+
+/// A server to which so many commands were said, everything accepted.
+fn told(commands: &str) -> (Server, BytesMut) {
+    let (mut server, mut rx) = (server(), BytesMut::from(commands));
+    while let (Some(_), _) = run(&mut server, at(0), &mut rx) {
+        server.decide(Decision::Accept).unwrap();
+    }
+    (server, rx)
+}
+
+const TO_DATA: &str = "HELO a\r\nMAIL FROM:<>\r\nRCPT TO:<b@b.test>\r\n";
+
+#[test]
+fn what_the_application_takes_is_not_the_clients_time() {
+    let (mut server, mut rx) = told(TO_DATA);
+    rx.extend_from_slice(b"DATA\r\n");
+    assert_eq!(run(&mut server, at(0), &mut rx).0, Some(Event::Data));
+    server.decide(Decision::Accept).unwrap();
+    assert!(run(&mut server, at(500), &mut rx).1.starts_with("354"));
+    rx.extend_from_slice(b"text\r\n");
+    assert!(matches!(server.step(at(799), &mut rx), Ok(Step::Event(Event::Body(_)))));
+    // The hook for the content takes its time, too.
+    rx.extend_from_slice(b".\r\n");
+    assert_eq!(run(&mut server, at(2000), &mut rx).0, Some(Event::MessageEnd { size: 6 }));
+    server.decide(Decision::Accept).unwrap();
+    assert_eq!(run(&mut server, at(2500), &mut rx), (None, "250 Message accepted\r\n".to_owned()));
+    // The client's time runs from here.
+    assert_eq!(server.deadline(), Some(at(2800)));
+}
+
+#[test]
+fn an_application_that_never_decides_is_given_up() {
+    // P19
+    let (mut server, mut rx) = told(TO_DATA);
+    rx.extend_from_slice(b"DATA\r\n");
+    assert_eq!(run(&mut server, at(0), &mut rx).0, Some(Event::Data));
+    assert_eq!(server.step(at(599), &mut rx), Ok(Step::Decide));
+    let mut events = Vec::new();
+    while let Ok(Step::Event(event)) = server.step(at(600), &mut rx) {
+        events.push(event);
+    }
+    assert_eq!(events.last(), Some(&Event::Closing(CloseReason::Timeout(Phase::Decision))));
+    // It comes too late, and harms nobody.
+    assert_eq!(server.decide(Decision::Accept), Ok(()));
+    assert!(run(&mut server, at(600), &mut rx).1.starts_with("421"));
+    assert_eq!(server.step(at(600), &mut rx), Ok(Step::Close));
+    assert_eq!(server.session().messages(), 0);
+}
+
+#[test]
+fn replies_do_not_wait_for_later_questions_of_a_slow_application() {
+    // PIPE-010: the reply to a message never, others no longer than one question takes.
+    let (mut server, mut rx) = told(TO_DATA);
+    rx.extend_from_slice(
+        b"DATA\r\n.\r\nMAIL FROM:<>\r\nRCPT TO:<b@b.test>\r\nRCPT TO:<c@b.test>\r\nRCPT TO:<d@b.test>\r\n",
+    );
+    for expected in ["", "354", "250 Message accepted"] {
+        let (question, written) = run(&mut server, at(0), &mut rx);
+        assert!(question.is_some() && written.starts_with(expected) && written.lines().count() <= 1, "{written}");
+        server.decide(Decision::Accept).unwrap();
+    }
+    for second in 1..4 {
+        let (question, written) = run(&mut server, at(10 * second), &mut rx);
+        assert!(question.is_some());
+        assert_eq!(written.lines().count(), 1, "{written}");
+        server.decide(Decision::Accept).unwrap();
+    }
+}
+
+#[test]
+fn decisions_that_do_not_fit_are_refused_and_change_nothing() {
+    // STATE-026
+    let (mut server, mut rx) = told("HELO a\r\n");
+    assert_eq!(server.decide(Decision::Accept), Err(ApiMisuse::NothingToDecide));
+    rx.extend_from_slice(b"MAIL FROM:<>\r\n");
+    assert!(run(&mut server, at(0), &mut rx).0.is_some());
+    let go = Reply::from_static("354 go");
+    assert_eq!(server.decide(Decision::Reply(go.clone())), Err(ApiMisuse::UnfitReply(go.clone())));
+    assert_eq!(server.decide(Decision::Close(go.clone())), Err(ApiMisuse::UnfitReply(go)));
+    server.decide(Decision::Accept).unwrap();
+    assert_eq!(run(&mut server, at(0), &mut rx).1, "250 Sender OK\r\n");
+}
+
+#[test]
+fn a_session_that_ends_under_a_question_takes_the_question_back() {
+    let mut config = server::Config::new("mx.test").unwrap();
+    config.limits.junk_commands = 0;
+    let mut server = Server::new(Arc::new(config), at(0));
+    let mut rx = BytesMut::new();
+    run(&mut server, at(0), &mut rx);
+    server.decide(Decision::Accept).unwrap();
+    run(&mut server, at(0), &mut rx);
+    rx.extend_from_slice(b"VRFY a\r\n");
+    assert!(matches!(server.step(at(0), &mut rx), Ok(Step::Event(Event::Abuse(_)))));
+    server.connection_lost();
+    assert_eq!(server.step(at(0), &mut rx), Ok(Step::Event(Event::Closing(CloseReason::Disconnected))));
+    assert_eq!(server.step(at(0), &mut rx), Ok(Step::Close));
+}
+
+/// A client that was greeted by a server with these capabilities.
+fn client(capabilities: &str) -> (Client, BytesMut) {
+    let mut client = Client::new(client::Config::new("c.test").unwrap(), at(0));
+    let mut rx = BytesMut::from("220 mx\r\n");
+    talk(&mut client, at(0), &mut rx, "");
+    talk(&mut client, at(0), &mut rx, capabilities);
+    (client, rx)
+}
+
+/// Gives the client what the server says; gives what it writes.
+fn talk(client: &mut Client, now: Instant, rx: &mut BytesMut, said: &str) -> String {
+    rx.extend_from_slice(said.as_bytes());
+    let mut written = String::new();
+    while let Ok(step) = client.step(now, rx) {
+        match step {
+            Step::Write => {
+                let count = client.output().remaining();
+                written += str::from_utf8(&client.output().copy_to_bytes(count)).unwrap();
+            }
+            Step::Event(_) => {}
+            _ => break,
+        }
+    }
+    written
+}
+
+fn envelope() -> Envelope {
+    Envelope::new("a@a.test", ["b@b.test"]).unwrap()
+}
+
+#[test]
+fn a_server_that_went_away_is_heard_for_a_while() {
+    let (mut client, mut rx) = client("250 mx\r\n");
+    let id = client.send(envelope(), Content::Streamed { size: None }).unwrap();
+    talk(&mut client, at(0), &mut rx, "");
+    for reply in ["250 ok\r\n", "250 ok\r\n", "354 go\r\n"] {
+        talk(&mut client, at(0), &mut rx, reply);
+    }
+    client.content(id, Bytes::from_static(b"text\r\n")).unwrap();
+    while let Ok(Step::Event(_)) = client.step(at(0), &mut rx) {}
+    assert!(client.output().has_remaining());
+    // The write stands still for a minute before it fails.
+    client.write_failed();
+    assert_eq!(client.step(at(60), &mut rx), Ok(Step::Read));
+    assert_eq!(client.deadline(), Some(at(70)));
+    rx.extend_from_slice(b"552 too much\r\n");
+    let Ok(Step::Event(client::Event::Outcome { outcome, .. })) = client.step(at(69), &mut rx) else { panic!() };
+    assert!(matches!(outcome.recipients[..], [RecipientOutcome::Refused { phase: Phase::Content, .. }]));
+}
+
+#[test]
+fn what_cannot_go_on_the_wire_is_refused_by_name() {
+    // WIRE-008, WIRE-021
+    let (mut client, mut rx) = client("250 mx\r\n");
+    let misuse = |result: Result<client::RequestId, ApiMisuse>| match result {
+        Err(ApiMisuse::Argument(invalid)) => invalid.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let mut nobody = envelope();
+    nobody.recipients.clear();
+    assert!(misuse(client.send(nobody, "x")).starts_with("list of recipients"));
+    for (keyword, value) in [("SIZE", "1"), ("body", "7BIT"), ("X", &*"x".repeat(3000))] {
+        let mut odd = envelope();
+        odd.parameters.push(Parameter::new(keyword, Some(value)).unwrap());
+        assert!(misuse(client.probe(odd)).starts_with("parameter of MAIL"));
+    }
+    let mut twice = envelope();
+    twice.recipients[0].parameters.extend([Parameter::new("X", None).unwrap(), Parameter::new("x", None).unwrap()]);
+    assert!(misuse(client.send(twice, "x")).starts_with("parameter of RCPT"));
+    for own in ["DATA", "data", "MAIL FROM:<>", "EHLO x", "QUIT", "STARTTLS", "BDAT 3"] {
+        assert!(misuse(client.command(own)).starts_with("command "), "{own}");
+    }
+    let mut utf8 = envelope();
+    utf8.parameters.push(Parameter::new("X", Some("é")).unwrap());
+    client.send(utf8, "x").unwrap();
+    assert_eq!(talk(&mut client, at(0), &mut rx, ""), "", "nothing was written");
+}
+
+#[test]
+fn an_outcome_for_nobody_is_no_delivery() {
+    let (mut client, mut rx) = client("250-mx\r\n250 PIPELINING\r\n");
+    let id = client.send(envelope(), "x").unwrap();
+    talk(&mut client, at(0), &mut rx, "");
+    talk(&mut client, at(0), &mut rx, "250 ok\r\n250 ok\r\n354 go\r\n");
+    // It is too late to withdraw what is wholly written.
+    client.cancel(id);
+    rx.extend_from_slice(b"250 queued\r\n");
+    let Ok(Step::Event(client::Event::Outcome { mut outcome, .. })) = client.step(at(0), &mut rx) else { panic!() };
+    assert_eq!((outcome.verdict(), &outcome.error), (Verdict::Delivered, &None));
+    outcome.recipients.clear();
+    assert_eq!(outcome.verdict(), Verdict::Refused);
+}
+
+#[test]
+fn a_limit_of_time_may_be_as_large_as_can_be() {
+    let mut config = client::Config::new("c.test").unwrap();
+    config.timeouts = client::Timeouts::all(Duration::MAX);
+    let mut client = Client::new(config, at(1));
+    assert_eq!(client.step(at(1_000_000), &mut BytesMut::new()), Ok(Step::Read));
+    assert!(client.deadline().is_some_and(|deadline| deadline.elapsed() == Duration::MAX));
+}
+
+#[test]
+fn a_client_keeps_no_more_of_a_server_than_its_limits() {
+    // LIM-014, P3
+    for flood in ["220-text\r\n", "x", "220-\r\n", "220 "] {
+        let mut client = Client::new(client::Config::new("c.test").unwrap(), at(0));
+        let (mut rx, mut fed) = (BytesMut::new(), 0);
+        let end = loop {
+            rx.extend_from_slice(flood.as_bytes());
+            fed += flood.len();
+            match client.step(at(0), &mut rx) {
+                Ok(step) => assert_eq!(step, Step::Read),
+                Err(error) => break error,
+            }
+            assert!(rx.len() <= 2048 && fed <= 65_536);
+        };
+        assert!(matches!(end, Error::Peer(_)), "{end}");
+    }
+}
+
+#[test]
+fn a_capability_fits_a_line() {
+    assert!(Capability::new("X", &"x".repeat(499)).is_some());
+    assert!(Capability::new("X", &"x".repeat(500)).is_none());
+}
