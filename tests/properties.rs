@@ -516,9 +516,13 @@ fn early_pipelining_is_noticed() {
         }
         server.session().pipelined_early()
     };
-    assert!(!noticed(&["EHLO a\r\n", "MAIL FROM:<>\r\nRCPT TO:<b@b.test>\r\nDATA\r\n", ".\r\n"]));
-    assert!(noticed(&["EHLO a\r\nMAIL FROM:<>\r\n"]));
-    assert!(noticed(&["EHLO a\r\n", "MAIL FROM:<>\r\nRCPT TO:<b@b.test>\r\nDATA\r\n.\r\n"]));
+    assert!(!noticed(&["", "EHLO a\r\n", "MAIL FROM:<>\r\nRCPT TO:<b@b.test>\r\nDATA\r\n", ".\r\n"]));
+    // Before the greeting, behind EHLO, in a group after HELO, behind DATA.
+    assert!(noticed(&["EHLO a\r\n"]));
+    assert!(noticed(&["", "EHLO a\r\nMAIL FROM:<>\r\n"]));
+    assert!(!noticed(&["", "HELO a\r\n", "MAIL FROM:<>\r\n", "RCPT TO:<b@b.test>\r\n"]));
+    assert!(noticed(&["", "HELO a\r\n", "MAIL FROM:<>\r\nRCPT TO:<b@b.test>\r\n"]));
+    assert!(noticed(&["", "EHLO a\r\n", "MAIL FROM:<>\r\nRCPT TO:<b@b.test>\r\nDATA\r\n.\r\n"]));
 }
 
 #[test]
