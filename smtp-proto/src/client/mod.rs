@@ -380,15 +380,16 @@ impl Client {
             return;
         }
         // What is wrong with one message, or was said about it, says nothing about those that have not begun.
-        let opening = matches!(self.state, State::Opening);
-        let others = if error.is_temporary() || opening { error.clone() } else { Error::GivenUp };
+        let of_one_message = matches!(error, Error::Unsendable(_));
+        let shared = matches!(self.state, State::Opening) || error.is_temporary() && !of_one_message;
+        let others = if shared { error.clone() } else { Error::GivenUp };
         let begun = |request: &Request| match &request.kind {
             RequestKind::Transaction(transaction) => transaction.stage != Stage::Mail,
             _ => true,
         };
         while let Some(request) = self.requests.pop_front() {
             // An unsendable message is the one being written; those before it wait for their verdicts.
-            let waiting = self.writing > 0 && matches!(error, Error::Unsendable(_));
+            let waiting = self.writing > 0 && of_one_message;
             self.writing = self.writing.saturating_sub(1);
             let cause = if begun(&request) && !waiting { &error } else { &others };
             self.conclude(request, Some(cause.clone()));
