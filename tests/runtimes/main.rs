@@ -1,0 +1,36 @@
+//! What every adapter does alike, over real sockets on the loopback: clients and servers of all three runtimes with
+//! each other, and with peers of plain sockets that misbehave.
+//!
+//! Nothing here waits for time to pass, but for deadlines of the protocol that were set short. What is to come
+//! comes however slow the machine is; a wait of more than [`support::PATIENCE`] is a failure.
+//!
+//! `TCP_NODELAY` is not tested: a client keeps its stream to itself, the other end cannot see the option, and what it
+//! does shows only in times.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+/// Makes a test of each function for each runtime.
+macro_rules! on_each_runtime {
+    ($($test:ident),+ $(,)?) => {
+        on_each_runtime!(@ on_tokio Tokio $($test)+);
+        on_each_runtime!(@ on_async_std AsyncStd $($test)+);
+        on_each_runtime!(@ on_blocking Blocking $($test)+);
+    };
+    (@ $module:ident $runtime:ident $($test:ident)+) => {
+        mod $module {
+            $(#[test] fn $test() {
+                super::super::support::limited(|| super::$test(smtp_tests::runtime::Runtime::$runtime));
+            })+
+        }
+    };
+}
+
+mod cancelling;
+mod connecting;
+mod deadlines;
+mod delivery;
+mod dialogue;
+mod ending;
+mod own_streams;
+mod pressure;
+mod support;
