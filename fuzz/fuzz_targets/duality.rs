@@ -1,0 +1,174 @@
+//! Our client and our server understand each other: whatever a message holds and however the streams between them
+//! are cut, the server receives this message with the client's policy applied, all of it and nothing else.
+//!
+//! Input: configuration, pieces (one octet each), then the content of the message.
+#![no_main]
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use libfuzzer_sys::fuzz_target;
+use smtp_fuzz::{Cuts, applied, policy, write};
+use smtp_proto::client::{self, Client, Content, Envelope};
+use smtp_proto::server::{self, CloseReason, Decision, ResetReason, Server};
+use smtp_proto::wire::BareNewline;
+use smtp_proto::{Error, Instant, Machine, Step, Unsendable};
+
+/// One side of the connection, with what is on its way to it.
+struct Side<M: Machine> {
+    machine: M,
+    rx: BytesMut,
+    arriving: VecDeque<u8>,
+    cuts: Cuts,
+    over: bool,
+}
+
+impl<M: Machine> Side<M> {
+    fn new(machine: M, cuts: u8) -> Self {
+        Self { machine, rx: BytesMut::new(), arriving: VecDeque::new(), cuts: Cuts::new(cuts), over: false }
+    }
+
+    /// One step, with the reading and writing it asks for.
+    fn step<P: Machine>(&mut self, now: Instant, peer: &mut Side<P>) -> Result<Option<M::Event>, Error> {
+        if self.over {
+            return Ok(None);
+        }
+        match self.machine.step(now, &mut self.rx)? {
+            Step::Event(event) => return Ok(Some(event)),
+            Step::Write => {
+                let mut written = Vec::new();
+                write(self.machine.output(), self.cuts.length(), &mut written);
+                peer.arriving.extend(written);
+            }
+            Step::Read if self.arriving.is_empty() && peer.over => self.machine.peer_closed(),
+            Step::Read => {
+                let length = self.cuts.length().min(self.arriving.len());
+                self.rx.extend(self.arriving.drain(..length));
+            }
+            Step::Decide => {}
+            Step::Close => self.over = true,
+        }
+        Ok(None)
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Some(([config, cuts], content)) = data.split_first_chunk() else {
+        return;
+    };
+    let (clients, servers) = (policy(*config), policy(config >> 2));
+    let streamed = config & 16 != 0;
+    let wanted = applied(content, clients);
+    let stray = applied(content, BareNewline::Reject).is_none();
+
+    let mut now = Instant::default();
+    let mut config_of_client = client::Config::new("client.example").expect("a valid name");
+    config_of_client.bare_newline = clients;
+    config_of_client.text_line = usize::MAX;
+    let mut config_of_server = server::Config::new("mail.example.org").expect("a valid name");
+    config_of_server.bare_newline = servers;
+    config_of_server.allow_nul = true;
+    config_of_server.pipelining = config & 32 == 0;
+    config_of_server.limits.text_line = usize::MAX;
+
+    let mut client = Side::new(Client::new(config_of_client, now), *cuts);
+    let mut server = Side::new(Server::new(Arc::new(config_of_server), now), cuts.wrapping_mul(7));
+    let envelope = Envelope::new("a@a.example", ["b@b.example"]).expect("valid addresses");
+    let size = wanted.as_ref().map(|wanted| wanted.len() as u64);
+    let message = match streamed {
+        true => Content::Streamed { size },
+        false => Content::Whole(Bytes::copy_from_slice(content)),
+    };
+    let id = client.machine.send(envelope, message).expect("the session is open");
+    client.machine.quit().expect("the session is open");
+
+    let (mut dialogue, mut received, mut refusal, mut messages) = (String::new(), Vec::new(), None, 0);
+    let (mut rest, mut outcomes, mut failure) = (content, Vec::new(), None);
+    let mut steps = 0;
+    while !(client.over && server.over) {
+        steps += 1;
+        assert!(steps < 2000 + 20 * content.len(), "neither side goes on: {dialogue}");
+        now = now.after(Duration::from_millis(1));
+        match client.step(now, &mut server) {
+            Ok(Some(client::Event::WantContent(id))) => {
+                let taken = match client.cuts.piece(&mut rest) {
+                    Some(piece) => client.machine.content(id, Bytes::copy_from_slice(piece)),
+                    None => client.machine.end_content(id),
+                };
+                taken.expect("content was wanted");
+            }
+            Ok(Some(client::Event::Outcome { id: told, outcome })) => {
+                assert_eq!(told, id);
+                outcomes.push(outcome);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                client.over = true;
+                failure = Some(error);
+            }
+        }
+        let Some(event) = server.step(now, &mut client).expect("a server never fails") else {
+            continue;
+        };
+        if event.is_question() {
+            server.machine.decide(Decision::Accept).expect("a question");
+        }
+        dialogue.push_str(match event {
+            server::Event::Connected => "connected ",
+            server::Event::Hello(_) => "hello ",
+            server::Event::Mail(mail) => {
+                // What a lenient reader would see may have more dots than the content.
+                let exact = clients != BareNewline::Pass || !stray;
+                assert!(!exact || mail.parameters.size == size, "{:?} announced, not {size:?}", mail.parameters.size);
+                "mail "
+            }
+            server::Event::Recipient(_) => "recipient ",
+            server::Event::Data => "data ",
+            server::Event::Body(piece) => {
+                received.extend_from_slice(&piece);
+                ""
+            }
+            server::Event::MessageEnd { .. } => {
+                messages += 1;
+                "message "
+            }
+            server::Event::Reset(ResetReason::Refused(reply)) => {
+                refusal = Some(reply);
+                "refused "
+            }
+            server::Event::Reset(ResetReason::Closing) => "given-up ",
+            server::Event::Closing(CloseReason::Quit) => "quit",
+            server::Event::Closing(CloseReason::Disconnected) => "disconnected",
+            event => panic!("{event:?} behind {dialogue}"),
+        });
+    }
+
+    let [outcome] = outcomes.as_slice() else {
+        panic!("not one outcome: {outcomes:?}");
+    };
+    let unsendable = Some(Error::Unsendable(Unsendable::BareNewline));
+    match wanted {
+        // Nothing is sent of a message that can be looked through before.
+        None if !streamed => {
+            assert_eq!((outcome.error.as_ref(), failure), (unsendable.as_ref(), None));
+            assert_eq!(dialogue, "connected hello quit");
+        }
+        None => {
+            assert_eq!((outcome.error.as_ref(), failure), (unsendable.as_ref(), unsendable.clone()));
+            assert_eq!(dialogue, "connected hello mail recipient data given-up disconnected");
+        }
+        Some(_) if clients == BareNewline::Pass && servers == BareNewline::Reject && stray => {
+            assert!(refusal.is_some() && !outcome.is_delivered() && failure.is_none(), "{outcome:?}");
+            assert_eq!(dialogue, "connected hello mail recipient data refused quit");
+        }
+        Some(wanted) => {
+            assert!(outcome.is_delivered() && failure.is_none() && messages == 1, "{outcome:?}");
+            assert_eq!(dialogue, "connected hello mail recipient data message quit");
+            if clients != BareNewline::Pass || !stray {
+                assert_eq!(received.escape_ascii().to_string(), wanted.escape_ascii().to_string());
+            }
+        }
+    }
+});
