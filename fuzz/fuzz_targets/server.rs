@@ -276,8 +276,9 @@ fuzz_target!(|data: &[u8]| {
     let whole = run(&setup, octets, None, usize::MAX);
     check_replies(&whole.0, &whole.1);
     let pieces = run(&setup, octets, Some(Cuts::new(*cuts)), Cuts::new(*cuts).length());
-    // Replies are held back while more commands are there: a connection that breaks takes them along.
-    if !setup.breaks() || !pieces.0.starts_with(&whole.0) {
+    // Replies are held back while more commands are there, for a second: a connection that breaks takes them along.
+    let part = whole.0.starts_with(&pieces.0) || pieces.0.starts_with(&whole.0);
+    if !setup.breaks() || !part {
         assert_eq!(whole.0.escape_ascii().to_string(), pieces.0.escape_ascii().to_string());
     }
     assert_eq!(whole.1, pieces.1);

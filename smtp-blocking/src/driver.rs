@@ -104,7 +104,7 @@ impl<S: Stream, M: Machine> Driver<S, M> {
     fn write(&mut self) -> io::Result<()> {
         self.limit(true, Some(STALL))?;
         let output = self.machine.output();
-        let mut slices = [IoSlice::new(&[]); 64];
+        let mut slices = [IoSlice::new(&[]); 256];
         let count = output.chunks_vectored(&mut slices);
         match self.stream.write_vectored(slices.get(..count).unwrap_or_default()) {
             Ok(written) if written > 0 => output.advance(written),

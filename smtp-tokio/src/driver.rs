@@ -90,7 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Driver<S, M> {
     fn poll_exchange(&mut self, context: &mut Context<'_>, write: bool) -> Poll<io::Result<()>> {
         if write {
             let output = self.machine.output();
-            let mut slices = [IoSlice::new(&[]); 64];
+            let mut slices = [IoSlice::new(&[]); 256];
             let count = output.chunks_vectored(&mut slices);
             let slices = slices.get(..count).unwrap_or_default();
             match Pin::new(&mut self.stream).poll_write_vectored(context, slices) {
