@@ -166,7 +166,7 @@ where
                 // Overdue: the machine says so itself.
                 let decision = within(deadline, dispatched).await.flatten();
                 if let Some(decision) = decision {
-                    driver.machine.decide(decision).map_err(|misuse| Error::misuse(driver.peer(), misuse))?;
+                    driver.machine.decide(decision).map_err(|misuse| Error::misuse(driver.peer(), misuse, None))?;
                 }
             }
             Some(Next::Decide) => {}

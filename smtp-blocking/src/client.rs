@@ -186,7 +186,8 @@ impl<S: Stream> Client<S> {
     }
 
     fn call<T>(&mut self, call: impl FnOnce(&mut client::Client) -> Result<T, ApiMisuse>) -> Result<T, Error> {
-        call(&mut self.driver.machine).map_err(|misuse| Error::misuse(self.driver.peer(), misuse))
+        call(&mut self.driver.machine)
+            .map_err(|misuse| Error::misuse(self.driver.peer(), misuse, self.driver.machine.failure()))
     }
 
     fn until<T>(&mut self, mut wanted: impl FnMut(Event) -> Option<T>) -> Result<T, Error> {
@@ -199,7 +200,7 @@ impl<S: Stream> Client<S> {
                 }
                 Next::Waiting => {}
                 Next::Decide | Next::Closed => {
-                    return Err(Error::misuse(self.driver.peer(), ApiMisuse::Closed));
+                    return Err(Error::misuse(self.driver.peer(), ApiMisuse::Closed, None));
                 }
             }
         }

@@ -10,6 +10,10 @@ use smtp_proto::wire::Query;
 ///
 /// The default of [`message_end`](Handler::message_end) refuses, because accepting means taking responsibility;
 /// all others accept.
+///
+/// A hook cannot be interrupted: one that takes longer than
+/// [`Timeouts::decision`](smtp_proto::server::Timeouts::decision) is heeded all the same, though the client may have
+/// given up waiting.
 #[allow(unused_variables, reason = "the names of the arguments are documentation")]
 pub trait Handler: Send {
     /// A client connected.

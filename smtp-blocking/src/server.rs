@@ -153,7 +153,7 @@ where
         match driver.next()? {
             Next::Event(event) => {
                 if let Some(decision) = dispatch(&mut handler, driver.machine.session(), event) {
-                    driver.machine.decide(decision).map_err(|misuse| Error::misuse(driver.peer(), misuse))?;
+                    driver.machine.decide(decision).map_err(|misuse| Error::misuse(driver.peer(), misuse, None))?;
                 }
             }
             Next::Decide | Next::Waiting => {}

@@ -44,6 +44,14 @@ pub enum Error {
         /// Why.
         source: SessionError,
     },
+    /// The session had failed before: nothing was tried. Connect again.
+    #[error("the session with {peer} is over: {source}")]
+    Over {
+        /// The other end.
+        peer: String,
+        /// Why it failed.
+        source: SessionError,
+    },
     /// The content of a message could not be read from where it is. The session was given up.
     #[error("cannot read the message: {0}")]
     Content(io::Error),
@@ -64,15 +72,19 @@ impl Error {
         }
     }
 
-    /// The error of a call that does not fit.
-    pub fn misuse(peer: &str, misuse: ApiMisuse) -> Self {
-        Self::Smtp { peer: peer.to_owned(), source: misuse.into() }
+    /// The error of a call that does not fit, in a session that may have failed before.
+    pub fn misuse(peer: &str, misuse: ApiMisuse, failure: Option<&SessionError>) -> Self {
+        let peer = peer.to_owned();
+        match (misuse, failure) {
+            (ApiMisuse::Closed, Some(failure)) => Self::Over { peer, source: failure.clone() },
+            (misuse, _) => Self::Smtp { peer, source: misuse.into() },
+        }
     }
 
     /// Whether the same may succeed later without any change.
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Resolve { .. } | Self::Connect { .. } | Self::Io { .. } => true,
+            Self::Resolve { .. } | Self::Connect { .. } | Self::Io { .. } | Self::Over { .. } => true,
             Self::Smtp { source, .. } => source.is_temporary(),
             Self::Content(_) => false,
         }
@@ -85,7 +97,7 @@ impl Error {
             Self::Connect { attempts, .. } => attempts.iter().any(|(_, error)| timed_out(error)),
             Self::Io { source, .. } => timed_out(source),
             Self::Smtp { source, .. } => source.is_timeout(),
-            Self::Resolve { .. } | Self::Content(_) => false,
+            Self::Resolve { .. } | Self::Over { .. } | Self::Content(_) => false,
         }
     }
 

@@ -191,7 +191,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     fn call<T>(&mut self, call: impl FnOnce(&mut client::Client) -> Result<T, ApiMisuse>) -> Result<T, Error> {
-        call(&mut self.driver.machine).map_err(|misuse| Error::misuse(self.driver.peer(), misuse))
+        call(&mut self.driver.machine)
+            .map_err(|misuse| Error::misuse(self.driver.peer(), misuse, self.driver.machine.failure()))
     }
 
     async fn until<T>(&mut self, mut wanted: impl FnMut(Event) -> Option<T>) -> Result<T, Error> {
@@ -203,7 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                     }
                 }
                 Next::Decide | Next::Closed => {
-                    return Err(Error::misuse(self.driver.peer(), ApiMisuse::Closed));
+                    return Err(Error::misuse(self.driver.peer(), ApiMisuse::Closed, None));
                 }
             }
         }

@@ -70,9 +70,11 @@ impl Server {
         let mut count = 0;
         loop {
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                Some(_) = sessions.join_next() => continue,
+                // In this order: nobody is let in any more once it is to stop.
+                biased;
                 _ = stopped.wait_for(|stopped| *stopped) => break,
+                Some(_) = sessions.join_next() => continue,
+                accepted = listener.accept() => accepted,
             };
             let Ok((stream, peer)) = accepted else {
                 tokio::time::sleep(RESPITE).await;
@@ -151,7 +153,7 @@ where
                 // Overdue: the machine says so itself.
                 let decision = within(deadline, dispatched).await.flatten();
                 if let Some(decision) = decision {
-                    driver.machine.decide(decision).map_err(|misuse| Error::misuse(driver.peer(), misuse))?;
+                    driver.machine.decide(decision).map_err(|misuse| Error::misuse(driver.peer(), misuse, None))?;
                 }
             }
             Next::Decide => {}

@@ -214,6 +214,14 @@ impl Client {
         &self.capabilities
     }
 
+    /// Why the session failed, if it did.
+    pub fn failure(&self) -> Option<&Error> {
+        match &self.state {
+            State::Failed(error) => Some(error),
+            _ => None,
+        }
+    }
+
     /// Sends a message.
     ///
     /// # Errors
