@@ -466,23 +466,28 @@ fn time_limits_are_those_of_the_standard() {
     assert_eq!([server.command, server.content].map(|time| time.as_secs()), [300, 300]);
 }
 
+/// Lets the server work off what is there, accepting everything.
+fn accept_all(server: &mut Server, rx: &mut BytesMut) {
+    loop {
+        match server.step(Instant::default(), rx).unwrap() {
+            Step::Event(event) if event.is_question() => server.decide(Decision::Accept).unwrap(),
+            Step::Write => {
+                let count = server.output().remaining();
+                server.output().advance(count);
+            }
+            Step::Read => break,
+            _ => {}
+        }
+    }
+}
+
 #[test]
 fn the_application_has_what_a_trace_field_needs() {
     // DATA-016, DATA-017
     let protocol = |commands: &str| {
         let mut server = Server::new(Arc::new(server::Config::new("mx.test").unwrap()), Instant::default());
         let mut rx = BytesMut::from(commands);
-        loop {
-            match server.step(Instant::default(), &mut rx).unwrap() {
-                Step::Event(event) if event.is_question() => server.decide(Decision::Accept).unwrap(),
-                Step::Write => {
-                    let count = server.output().remaining();
-                    server.output().advance(count);
-                }
-                Step::Read => break,
-                _ => {}
-            }
-        }
+        accept_all(&mut server, &mut rx);
         let session = server.session();
         let recipients = session.transaction().map_or(0, server::Transaction::recipients);
         (session.protocol(), session.hello().map(|hello| hello.name.to_string()), recipients)
@@ -502,17 +507,7 @@ fn early_pipelining_is_noticed() {
         let mut rx = BytesMut::new();
         for piece in pieces {
             rx.extend_from_slice(piece.as_bytes());
-            loop {
-                match server.step(Instant::default(), &mut rx).unwrap() {
-                    Step::Event(event) if event.is_question() => server.decide(Decision::Accept).unwrap(),
-                    Step::Write => {
-                        let count = server.output().remaining();
-                        server.output().advance(count);
-                    }
-                    Step::Read => break,
-                    _ => {}
-                }
-            }
+            accept_all(&mut server, &mut rx);
         }
         server.session().pipelined_early()
     };

@@ -18,7 +18,7 @@ use crate::stream::Stream;
 const RESPITE: Duration = Duration::from_millis(100);
 
 /// How often a session that waits looks whether the server shuts down.
-const ATTENTION: Duration = Duration::from_millis(250);
+const ATTENTION: Duration = Duration::from_millis(200);
 
 /// A server that listens.
 pub struct Server {

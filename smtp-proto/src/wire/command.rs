@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
-use super::address::{AddressError, Domain, ForwardPath, MAX_DOMAIN, ReversePath};
+use super::address::{AddressError, ForwardPath, ReversePath};
+use super::domain::{Domain, MAX_DOMAIN};
 use super::params::{MailParameters, Parameter, ParameterError, parse_recipient_parameters};
 
 /// A command, without the CRLF that ends it.

@@ -6,18 +6,17 @@ mod address;
 mod capabilities;
 mod command;
 mod content;
+mod domain;
 mod escape;
 mod line;
 mod params;
 mod reply;
 
-pub use address::{
-    AddressError, Domain, DomainName, ForwardPath, GeneralLiteral, MAX_DOMAIN, MAX_LOCAL_PART, MAX_PATH, Mailbox,
-    ReversePath,
-};
+pub use address::{AddressError, ForwardPath, MAX_LOCAL_PART, MAX_PATH, Mailbox, ReversePath};
 pub use capabilities::{Capabilities, Capability, MAX_CAPABILITIES};
 pub use command::{Command, CommandError, HelloName, Query};
 pub use content::{BareNewline, ContentDecoder, ContentEncoder, ContentFault, Decoded, MAX_TEXT_LINE, Survey};
+pub use domain::{Domain, DomainName, GeneralLiteral, MAX_DOMAIN};
 pub use escape::Escaped;
 pub use line::{Line, LineReader};
 pub use params::{BodyType, MailParameters, Parameter, ParameterError};
