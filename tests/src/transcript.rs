@@ -283,7 +283,8 @@ impl Script {
 }
 
 fn decision(text: &str) -> Outcome<Decision> {
-    let parse = |text: &str| text.replace("\\n", "\n").parse::<Reply>().map_err(|error| error.to_string());
+    let parse =
+        |text: &str| text.replace("\\r", "\r").replace("\\n", "\n").parse::<Reply>().map_err(|error| error.to_string());
     Ok(match text.strip_prefix("close ") {
         Some(reply) => Decision::Close(parse(reply)?),
         None if text == "accept" => Decision::Accept,

@@ -314,10 +314,10 @@ impl Server {
     fn welcome(&mut self, hello: Hello, own: Option<Reply>) {
         self.reset(ResetReason::Hello);
         let mut text = self.config.hostname().to_string();
-        if let Some(own) = own {
+        // On one line: what follows is read as the list of capabilities.
+        for line in own.iter().flat_map(|own| own.text().lines()) {
             text.push(' ');
-            // One line: what follows is read as the list of capabilities.
-            text.extend(own.text().chars().map(|character| if character == '\n' { ' ' } else { character }));
+            text.push_str(line);
         }
         if hello.extended {
             text.push('\n');

@@ -244,7 +244,13 @@ impl Reply {
     /// Forgets the enhanced status code where the server did not announce that it sends them (ESC-008).
     pub(crate) fn without_enhanced(mut self) -> Self {
         if let Some(enhanced) = self.enhanced.take() {
-            self.text = alloc::format!("{enhanced} {}", self.text).into();
+            let mut text = String::new();
+            for line in self.text.split('\n') {
+                let separator = if text.is_empty() { "" } else { "\n" };
+                // Appending to a string cannot fail.
+                let _ = fmt::write(&mut text, format_args!("{separator}{enhanced} {line}"));
+            }
+            self.text = text.into();
         }
         self
     }
@@ -469,7 +475,10 @@ impl ReplyReader {
             _ => return Err(PeerFault::MalformedReply),
         };
         let (enhanced, text) = match EnhancedStatusCode::parse_prefix(text) {
-            Some((enhanced, taken)) if enhanced.class == code.class() => {
+            // On further lines only what the first has already said is left out.
+            Some((enhanced, taken))
+                if enhanced.class == code.class() && (self.code.is_none() || self.enhanced == Some(enhanced)) =>
+            {
                 (Some(enhanced), text.get(taken..).unwrap_or_default())
             }
             _ => (None, text),
@@ -589,8 +598,14 @@ mod tests {
         }
         assert_eq!(read(b"450 4.99.99 x\r\n").unwrap().unwrap().enhanced(), EnhancedStatusCode::new(4, 99, 99));
         assert_eq!(read(b"550 5.1.1\r\n").unwrap().unwrap().enhanced(), EnhancedStatusCode::new(5, 1, 1));
-        let plain = read(b"550 5.1.1 x\r\n").unwrap().unwrap().without_enhanced();
-        assert_eq!((plain.enhanced(), plain.text()), (None, "5.1.1 x"));
+        let plain = read(b"550-5.1.1 x\r\n550 5.1.1 y\r\n").unwrap().unwrap().without_enhanced();
+        assert_eq!((plain.enhanced(), plain.text()), (None, "5.1.1 x\n5.1.1 y"));
+        for text in ["550-5.1.1 a\r\n550 5.7.1 b\r\n", "250-x\r\n250 2.1.0 y\r\n", "250-x\r\n250 2.1.0 2.1.0 y\r\n"] {
+            let reply = read(text.as_bytes()).unwrap().unwrap();
+            let again =
+                read(written(&reply, ReplyForm { enhanced: reply.enhanced().is_some(), utf8: false }).as_bytes());
+            assert_eq!(again.unwrap().unwrap().text(), reply.text());
+        }
     }
 
     #[test]
