@@ -84,6 +84,22 @@ fn an_application_that_never_decides_is_given_up() {
 }
 
 #[test]
+fn a_piece_of_content_that_the_application_gave_up_on_costs_the_message() {
+    let (mut server, mut rx) = told(TO_DATA);
+    rx.extend_from_slice(b"DATA\r\n");
+    assert!(run(&mut server, at(0), &mut rx).0.is_some());
+    server.decide(Decision::Accept).unwrap();
+    run(&mut server, at(0), &mut rx);
+    rx.extend_from_slice(b"text\r\n");
+    // The client took its time; the application has its own.
+    assert!(matches!(server.step(at(299), &mut rx), Ok(Step::Event(Event::Body(_)))));
+    assert_eq!(server.deadline(), Some(at(899)));
+    server.overdue();
+    rx.extend_from_slice(b".\r\n");
+    assert_eq!(run(&mut server, at(900), &mut rx), (None, "451 Local error; try again later\r\n".to_owned()));
+}
+
+#[test]
 fn replies_do_not_wait_for_later_questions_of_a_slow_application() {
     // PIPE-010: the reply to a message never, others no longer than one question takes.
     let (mut server, mut rx) = told(TO_DATA);
@@ -104,15 +120,18 @@ fn replies_do_not_wait_for_later_questions_of_a_slow_application() {
 }
 
 #[test]
-fn decisions_that_do_not_fit_are_refused_and_change_nothing() {
+fn decisions_that_do_not_fit_are_told_and_answered_for_now() {
     // STATE-026
     let (mut server, mut rx) = told("HELO a\r\n");
     assert_eq!(server.decide(Decision::Accept), Err(ApiMisuse::NothingToDecide));
     rx.extend_from_slice(b"MAIL FROM:<>\r\n");
     assert!(run(&mut server, at(0), &mut rx).0.is_some());
     let go = Reply::from_static("354 go");
-    assert_eq!(server.decide(Decision::Reply(go.clone())), Err(ApiMisuse::UnfitReply(go.clone())));
-    assert_eq!(server.decide(Decision::Close(go.clone())), Err(ApiMisuse::UnfitReply(go)));
+    assert_eq!(server.decide(Decision::Close(go.clone())), Err(ApiMisuse::UnfitReply(go.clone())));
+    assert_eq!(run(&mut server, at(0), &mut rx).1, "451 Local error; try again later\r\n");
+    assert_eq!(server.decide(Decision::Reply(go)), Err(ApiMisuse::NothingToDecide));
+    rx.extend_from_slice(b"MAIL FROM:<>\r\n");
+    assert!(run(&mut server, at(0), &mut rx).0.is_some());
     server.decide(Decision::Accept).unwrap();
     assert_eq!(run(&mut server, at(0), &mut rx).1, "250 Sender OK\r\n");
 }

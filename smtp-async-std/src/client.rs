@@ -1,5 +1,6 @@
 //! The client: connect, send, quit.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -106,6 +107,11 @@ impl Client {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// Why the session is over, if it is: then connect again.
+    pub fn failure(&self) -> Option<&smtp_proto::Error> {
+        self.driver.machine.failure()
+    }
+
     /// What the server offers.
     pub fn capabilities(&self) -> &Capabilities {
         self.driver.machine.capabilities()
@@ -210,5 +216,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 }
             }
         }
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl<S> fmt::Debug for Client<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("machine", &self.driver.machine).finish_non_exhaustive()
     }
 }

@@ -1,17 +1,22 @@
 //! Moves octets between a connection and a machine, and wakes the machine at its deadlines.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use async_std::future::timeout;
 use bytes::{Buf, BytesMut};
 use futures_io::{AsyncRead, AsyncWrite};
-use futures_lite::AsyncWriteExt;
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use smtp_proto::adapter::{Error, ReadSize};
 use smtp_proto::{Machine, Step};
+
+use crate::deadline::within;
+
+/// How long, and for how many octets, a connection is read on when all is said.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_OCTETS: usize = 4 * 1024 * 1024;
 
 /// A machine with its connection.
 pub(crate) struct Driver<S, M> {
@@ -66,9 +71,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Driver<S, M> {
                 Step::Read => self.exchange(false).await,
                 Step::Close => {
                     // The peer may be gone already: all is said anyhow.
-                    let _ = self.stream.close().await;
+                    let _ = within(Some(Instant::now() + LINGER), self.stream.close()).await;
                     return Ok(Next::Closed);
                 }
+            }
+        }
+    }
+
+    /// Waits for the peer to close as well, reading on for a while: a connection that is closed with input unread is
+    /// reset, and the last replies are lost with it.
+    pub(crate) async fn linger(&mut self) {
+        let mut room = vec![0; 4096];
+        let mut left = LINGER_OCTETS;
+        let until = Some(Instant::now() + LINGER);
+        while let Some(Ok(count @ 1..)) = within(until, self.stream.read(&mut room)).await {
+            left = left.saturating_sub(count);
+            if left == 0 {
+                return;
             }
         }
     }
@@ -133,13 +152,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Driver<S, M> {
             self.machine.peer_closed();
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-/// Waits for something, but not beyond a deadline.
-pub(crate) async fn within<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
-    match deadline {
-        Some(deadline) => timeout(deadline.saturating_duration_since(Instant::now()), future).await.ok(),
-        None => Some(future.await),
     }
 }

@@ -14,43 +14,72 @@ use futures_lite::future::or;
 use smtp_proto::adapter::Error;
 use smtp_proto::server::{self, Config, Connection, Handler, Shutdown, dispatch};
 
-use crate::driver::{Driver, Next, within};
+use crate::deadline::within;
+use crate::driver::{Driver, Next};
 
 /// How long nothing is accepted after accepting failed: the process is out of descriptors or memory.
 const RESPITE: Duration = Duration::from_millis(100);
 
 /// A server that listens.
+#[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
     config: Arc<Config>,
-    stop: Sender<Infallible>,
+    stop: Handle,
     stopped: Stopped,
 }
 
 /// Shuts a server down from elsewhere.
-#[derive(Clone)]
-pub struct Handle(Sender<Infallible>);
+#[derive(Debug, Clone)]
+pub struct Handle {
+    gently: Sender<Infallible>,
+    now: Sender<Infallible>,
+}
 
-/// Tells when a server shuts down: its channel, which never holds anything, is closed then.
-#[derive(Clone)]
-struct Stopped(Receiver<Infallible>);
+/// Tells when a server shuts down: the channels, which never hold anything, are closed then.
+#[derive(Debug, Clone)]
+struct Stopped {
+    gently: Receiver<Infallible>,
+    now: Receiver<Infallible>,
+}
 
 impl Handle {
     /// Takes no more connections, ends sessions when their transaction is over, and lets [`Server::serve`] return
     /// when all have ended.
     pub fn shut_down(&self) {
-        self.0.close();
+        self.gently.close();
+    }
+
+    /// Like [`Handle::shut_down`], but transactions that run are broken off, too: their clients are told 421.
+    pub fn shut_down_now(&self) {
+        self.now.close();
+        self.gently.close();
     }
 }
 
 impl Stopped {
-    /// What `future` gives, or nothing when the server shuts down first.
-    async fn unless<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+    fn new() -> (Handle, Self) {
+        let ((gently, gently_stopped), (now, now_stopped)) = (channel::bounded(1), channel::bounded(1));
+        (Handle { gently, now }, Self { gently: gently_stopped, now: now_stopped })
+    }
+
+    /// What comes behind the shutdown that was told last: gently, then at once, then nothing.
+    fn next(&self, told: Option<Shutdown>) -> Option<(&Receiver<Infallible>, Shutdown)> {
+        match told {
+            None => Some((&self.gently, Shutdown::AfterTransaction)),
+            Some(Shutdown::AfterTransaction) => Some((&self.now, Shutdown::Now)),
+            Some(Shutdown::Now) => None,
+        }
+    }
+
+    /// What `future` gives, or the next kind of shutdown when that comes first.
+    async fn unless<T>(&self, told: Option<Shutdown>, future: impl Future<Output = T>) -> Result<T, Shutdown> {
+        let Some((stopped, shutdown)) = self.next(told) else { return Ok(future.await) };
         let stopped = async {
-            let _ = self.0.recv().await;
-            None
+            let _ = stopped.recv().await;
+            Err(shutdown)
         };
-        or(stopped, async { Some(future.await) }).await
+        or(stopped, async { Ok(future.await) }).await
     }
 }
 
@@ -60,13 +89,8 @@ impl Server {
     /// # Errors
     /// When none can.
     pub async fn bind(address: impl ToSocketAddrs, config: Config) -> io::Result<Self> {
-        let (stop, stopped) = channel::bounded(1);
-        Ok(Self {
-            listener: TcpListener::bind(address).await?,
-            config: Arc::new(config),
-            stop,
-            stopped: Stopped(stopped),
-        })
+        let (stop, stopped) = Stopped::new();
+        Ok(Self { listener: TcpListener::bind(address).await?, config: Arc::new(config), stop, stopped })
     }
 
     /// Where it listens.
@@ -79,7 +103,7 @@ impl Server {
 
     /// For shutting it down later.
     pub fn handle(&self) -> Handle {
-        Handle(self.stop.clone())
+        self.stop.clone()
     }
 
     /// Serves until it is shut down and the last session has ended. Each connection gets a handler of its own.
@@ -88,7 +112,7 @@ impl Server {
         // Every session holds a sender; when all are gone, so are the sessions.
         let (running, ended) = channel::bounded::<Infallible>(1);
         let mut count = 0;
-        while let Some(accepted) = stopped.unless(listener.accept()).await {
+        while let Ok(accepted) = stopped.unless(None, listener.accept()).await {
             let Ok((stream, peer)) = accepted else {
                 task::sleep(RESPITE).await;
                 continue;
@@ -134,8 +158,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     H: Handler,
 {
-    let (_never, stopped) = channel::bounded(1);
-    run(stream, connection, config, handler, Stopped(stopped)).await
+    let (_never, stopped) = Stopped::new();
+    run(stream, connection, config, handler, stopped).await
 }
 
 async fn run<S, H>(
@@ -152,25 +176,30 @@ where
     let peer = connection.peer.map_or_else(|| "a client".to_owned(), |peer| peer.to_string());
     let machine = server::Server::new(config, smtp_proto::Instant::default());
     let mut driver = Driver::new(stream, machine, peer, Instant::now());
-    let mut stopping = false;
+    let (mut told, mut misuse) = (None, None);
     loop {
-        let next = if stopping { Some(driver.next().await) } else { stopped.unless(driver.next()).await };
-        match next.transpose()? {
-            None => {
-                stopping = true;
-                driver.machine.shut_down(Shutdown::AfterTransaction);
+        let next = match stopped.unless(told, driver.next()).await {
+            Ok(next) => next?,
+            Err(shutdown) => {
+                told = Some(shutdown);
+                driver.machine.shut_down(shutdown);
+                continue;
             }
-            Some(Next::Event(event)) => {
+        };
+        match next {
+            Next::Event(event) => {
                 let deadline = driver.deadline();
                 let dispatched = dispatch(&mut handler, driver.machine.session(), event);
-                // Overdue: the machine says so itself.
-                let decision = within(deadline, dispatched).await.flatten();
-                if let Some(decision) = decision {
-                    driver.machine.decide(decision).map_err(|misuse| Error::misuse(driver.peer(), misuse, None))?;
+                match within(deadline, dispatched).await {
+                    Some(Some(decision)) => misuse = misuse.or(driver.machine.decide(decision).err()),
+                    Some(None) => {}
+                    None => driver.machine.overdue(),
                 }
             }
-            Some(Next::Decide) => {}
-            Some(Next::Closed) => return Ok(()),
+            Next::Decide => {}
+            Next::Closed => break,
         }
     }
+    driver.linger().await;
+    misuse.map_or(Ok(()), |misuse| Err(Error::misuse(driver.peer(), misuse, None)))
 }

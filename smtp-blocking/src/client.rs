@@ -1,5 +1,6 @@
 //! The client: connect, send, quit.
 
+use std::fmt;
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
@@ -104,6 +105,11 @@ impl Client {
 }
 
 impl<S: Stream> Client<S> {
+    /// Why the session is over, if it is: then connect again.
+    pub fn failure(&self) -> Option<&smtp_proto::Error> {
+        self.driver.machine.failure()
+    }
+
     /// What the server offers.
     pub fn capabilities(&self) -> &Capabilities {
         self.driver.machine.capabilities()
@@ -138,7 +144,14 @@ impl<S: Stream> Client<S> {
             if let Some(outcome) = self.until(wanted)? {
                 return Ok(outcome);
             }
-            let length = content.read(&mut piece).map_err(Error::Content)?;
+            let length = match content.read(&mut piece) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    // Asked for again with nothing.
+                    self.call(|machine| machine.content(id, Bytes::new()))?;
+                    continue;
+                }
+                length => length.map_err(Error::Content)?,
+            };
             if length > 0 {
                 let piece = Bytes::copy_from_slice(piece.get(..length).unwrap_or_default());
                 self.call(|machine| machine.content(id, piece))?;
@@ -204,5 +217,17 @@ impl<S: Stream> Client<S> {
                 }
             }
         }
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl<S> fmt::Debug for Client<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("machine", &self.driver.machine).finish_non_exhaustive()
     }
 }

@@ -12,6 +12,10 @@ use crate::stream::Stream;
 /// How long a write may stand still before a read is tried.
 const STALL: Duration = Duration::from_millis(100);
 
+/// How long, and for how many octets, a connection is read on when all is said.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_OCTETS: usize = 4 * 1024 * 1024;
+
 /// A machine with its connection.
 pub(crate) struct Driver<S, M> {
     stream: S,
@@ -85,6 +89,19 @@ impl<S: Stream, M: Machine> Driver<S, M> {
         }
     }
 
+    /// Waits for the peer to close as well, reading on for a while: a connection that is closed with input unread is
+    /// reset, and the last replies are lost with it.
+    pub(crate) fn linger(&mut self) {
+        let (until, mut left) = (Instant::now() + LINGER, LINGER_OCTETS);
+        let mut room = [0; 4096];
+        while left > 0 && Instant::now() < until && self.stream.set_read_timeout(Some(LINGER)).is_ok() {
+            match self.stream.read(&mut room) {
+                Ok(count @ 1..) => left = left.saturating_sub(count),
+                _ => return,
+            }
+        }
+    }
+
     /// Makes the next read or write end in time for the machine's deadline, and after `longest` in any case.
     fn limit(&mut self, write: bool, longest: Option<Duration>) -> io::Result<()> {
         let now = self.epoch.elapsed();
@@ -93,7 +110,7 @@ impl<S: Stream, M: Machine> Driver<S, M> {
         let [read, written] = &mut self.timeouts;
         let set = if write { written } else { read };
         // Near enough: the system is not called for every read.
-        let near = |set: Duration, wanted: Duration| wanted / 2 <= set && set <= wanted + wanted / 64;
+        let near = |set: Duration, wanted: Duration| wanted / 2 <= set && set <= wanted.saturating_add(wanted / 64);
         if *set == timeout || set.zip(timeout).is_some_and(|(set, wanted)| near(set, wanted)) {
             return Ok(());
         }

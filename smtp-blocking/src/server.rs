@@ -21,16 +21,35 @@ const RESPITE: Duration = Duration::from_millis(100);
 const ATTENTION: Duration = Duration::from_millis(200);
 
 /// A server that listens.
+#[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
     config: Arc<Config>,
-    stopped: Arc<AtomicBool>,
+    stop: Arc<Stop>,
+}
+
+/// How a server is to stop, if it is.
+#[derive(Debug, Default)]
+struct Stop {
+    gently: AtomicBool,
+    now: AtomicBool,
+}
+
+impl Stop {
+    fn is_on(&self) -> bool {
+        self.kind().is_some()
+    }
+
+    fn kind(&self) -> Option<Shutdown> {
+        let gently = self.gently.load(Ordering::Acquire).then_some(Shutdown::AfterTransaction);
+        if self.now.load(Ordering::Acquire) { Some(Shutdown::Now) } else { gently }
+    }
 }
 
 /// Shuts a server down from elsewhere.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Handle {
-    stopped: Arc<AtomicBool>,
+    stop: Arc<Stop>,
     address: Option<SocketAddr>,
 }
 
@@ -38,7 +57,17 @@ impl Handle {
     /// Takes no more connections, ends sessions when their transaction is over, and lets [`Server::serve`] return
     /// when all have ended.
     pub fn shut_down(&self) {
-        self.stopped.store(true, Ordering::Release);
+        self.stop.gently.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Like [`Handle::shut_down`], but transactions that run are broken off, too: their clients are told 421.
+    pub fn shut_down_now(&self) {
+        self.stop.now.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    fn wake(&self) {
         // The listener waits for a connection; this is one.
         if let Some(address) = self.address {
             drop(TcpStream::connect_timeout(&address, Duration::from_secs(1)));
@@ -53,7 +82,7 @@ impl Server {
     /// When none can.
     pub fn bind(address: impl ToSocketAddrs, config: Config) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
-        Ok(Self { listener, config: Arc::new(config), stopped: Arc::default() })
+        Ok(Self { listener, config: Arc::new(config), stop: Arc::default() })
     }
 
     /// Where it listens.
@@ -74,29 +103,29 @@ impl Server {
             };
             SocketAddr::new(ip, address.port())
         };
-        Handle { stopped: Arc::clone(&self.stopped), address: self.local_address().ok().map(reachable) }
+        Handle { stop: Arc::clone(&self.stop), address: self.local_address().ok().map(reachable) }
     }
 
     /// Serves until it is shut down and the last session has ended. Each connection gets a handler and a thread of
     /// its own.
     pub fn serve<H: Handler>(self, mut new_handler: impl FnMut(&Connection) -> H) {
-        let Self { listener, config, stopped } = self;
-        let stopped = &*stopped;
+        let Self { listener, config, stop } = self;
+        let stop = &*stop;
         let mut count = 0;
         thread::scope(|scope| {
-            while !stopped.load(Ordering::Acquire) {
+            while !stop.is_on() {
                 let Ok((stream, peer)) = listener.accept() else {
                     thread::sleep(RESPITE);
                     continue;
                 };
-                if stopped.load(Ordering::Acquire) {
+                if stop.is_on() {
                     break;
                 }
                 count += 1;
                 let connection = Connection::new(count, Some(peer));
                 let handler = new_handler(&connection);
                 let config = Arc::clone(&config);
-                let session = move || session(stream, connection, config, handler, stopped);
+                let session = move || session(stream, connection, config, handler, stop);
                 if thread::Builder::new().name(format!("smtp {count}")).spawn_scoped(scope, session).is_err() {
                     thread::sleep(RESPITE);
                 }
@@ -106,18 +135,11 @@ impl Server {
     }
 }
 
-fn session<H: Handler>(
-    stream: TcpStream,
-    connection: Connection,
-    config: Arc<Config>,
-    handler: H,
-    stopped: &AtomicBool,
-) {
+fn session<H: Handler>(stream: TcpStream, connection: Connection, config: Arc<Config>, handler: H, stop: &Stop) {
     // Small writes are never to wait for the acknowledgement of earlier ones. What fails here fails again below.
     let _ = stream.set_nodelay(true);
     // The handler has been told how it ended. A panic in it ends this session and no other.
-    let _ =
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(stream, connection, config, handler, stopped)));
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(stream, connection, config, handler, stop)));
 }
 
 /// Serves one connection that was accepted elsewhere.
@@ -129,16 +151,10 @@ where
     S: Stream,
     H: Handler,
 {
-    run(stream, connection, config, handler, &AtomicBool::new(false))
+    run(stream, connection, config, handler, &Stop::default())
 }
 
-fn run<S, H>(
-    stream: S,
-    connection: Connection,
-    config: Arc<Config>,
-    mut handler: H,
-    stopped: &AtomicBool,
-) -> Result<(), Error>
+fn run<S, H>(stream: S, connection: Connection, config: Arc<Config>, mut handler: H, stop: &Stop) -> Result<(), Error>
 where
     S: Stream,
     H: Handler,
@@ -146,18 +162,21 @@ where
     let peer = connection.peer.map_or_else(|| "a client".to_owned(), |peer| peer.to_string());
     let machine = server::Server::new(config, smtp_proto::Instant::default());
     let mut driver = Driver::new(stream, machine, peer, Instant::now(), Some(ATTENTION));
+    let mut misuse = None;
     loop {
-        if stopped.load(Ordering::Acquire) {
-            driver.machine.shut_down(Shutdown::AfterTransaction);
+        if let Some(shutdown) = stop.kind() {
+            driver.machine.shut_down(shutdown);
         }
         match driver.next()? {
             Next::Event(event) => {
                 if let Some(decision) = dispatch(&mut handler, driver.machine.session(), event) {
-                    driver.machine.decide(decision).map_err(|misuse| Error::misuse(driver.peer(), misuse, None))?;
+                    misuse = misuse.or(driver.machine.decide(decision).err());
                 }
             }
             Next::Decide | Next::Waiting => {}
-            Next::Closed => return Ok(()),
+            Next::Closed => break,
         }
     }
+    driver.linger();
+    misuse.map_or(Ok(()), |misuse| Err(Error::misuse(driver.peer(), misuse, None)))
 }

@@ -41,7 +41,7 @@ impl fmt::Display for Phase {
             Self::Mail => "giving the sender (MAIL)",
             Self::Rcpt => "giving a recipient (RCPT)",
             Self::Data => "asking to send the message (DATA)",
-            Self::Content => "sending the message",
+            Self::Content => "transferring the message",
             Self::EndOfData => "waiting for the verdict on the message",
             Self::Reset => "resetting (RSET)",
             Self::Command => "waiting for a command or its reply",

@@ -1,4 +1,5 @@
-//! A record of the dialogue for people: every command and reply as it passes, content only by its size.
+//! A record of the dialogue for people: every command and reply as it passes, content only by its size. What is not
+//! printable is replaced or escaped, and over-long lines of replies are folded.
 
 use alloc::boxed::Box;
 use core::fmt;

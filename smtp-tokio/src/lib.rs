@@ -4,6 +4,7 @@
 //! [`smtp_proto::client`] and [`smtp_proto::server`] hold configurations, envelopes, outcomes, events and decisions.
 
 mod client;
+mod deadline;
 mod driver;
 mod server;
 

@@ -12,27 +12,34 @@ use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::driver::{Driver, Next, within};
+use crate::deadline::within;
+use crate::driver::{Driver, Next};
 
 /// How long nothing is accepted after accepting failed: the process is out of descriptors or memory.
 const RESPITE: Duration = Duration::from_millis(100);
 
 /// A server that listens.
+#[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
     config: Arc<Config>,
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Option<Shutdown>>,
 }
 
 /// Shuts a server down from elsewhere.
-#[derive(Clone)]
-pub struct Handle(watch::Sender<bool>);
+#[derive(Debug, Clone)]
+pub struct Handle(watch::Sender<Option<Shutdown>>);
 
 impl Handle {
     /// Takes no more connections, ends sessions when their transaction is over, and lets [`Server::serve`] return
     /// when all have ended.
     pub fn shut_down(&self) {
-        self.0.send_replace(true);
+        self.0.send_if_modified(|stop| stop.replace(stop.unwrap_or(Shutdown::AfterTransaction)).is_none());
+    }
+
+    /// Like [`Handle::shut_down`], but transactions that run are broken off, too: their clients are told 421.
+    pub fn shut_down_now(&self) {
+        self.0.send_replace(Some(Shutdown::Now));
     }
 }
 
@@ -45,7 +52,7 @@ impl Server {
         Ok(Self {
             listener: TcpListener::bind(address).await?,
             config: Arc::new(config),
-            stop: watch::Sender::new(false),
+            stop: watch::Sender::new(None),
         })
     }
 
@@ -72,7 +79,7 @@ impl Server {
             let accepted = tokio::select! {
                 // In this order: nobody is let in any more once it is to stop.
                 biased;
-                _ = stopped.wait_for(|stopped| *stopped) => break,
+                _ = stopped.wait_for(Option::is_some) => break,
                 Some(_) = sessions.join_next() => continue,
                 accepted = listener.accept() => accepted,
             };
@@ -95,7 +102,7 @@ async fn session<H: Handler>(
     connection: Connection,
     config: Arc<Config>,
     handler: H,
-    stopped: watch::Receiver<bool>,
+    stopped: watch::Receiver<Option<Shutdown>>,
 ) {
     // Small writes are never to wait for the acknowledgement of earlier ones. What fails here fails again below.
     let _ = stream.set_nodelay(true);
@@ -117,7 +124,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     H: Handler,
 {
-    let never = watch::Sender::new(false);
+    let never = watch::Sender::new(None);
     run(stream, connection, config, handler, never.subscribe()).await
 }
 
@@ -126,7 +133,7 @@ async fn run<S, H>(
     connection: Connection,
     config: Arc<Config>,
     mut handler: H,
-    mut stopped: watch::Receiver<bool>,
+    mut stopped: watch::Receiver<Option<Shutdown>>,
 ) -> Result<(), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -135,13 +142,15 @@ where
     let peer = connection.peer.map_or_else(|| "a client".to_owned(), |peer| peer.to_string());
     let machine = server::Server::new(config, smtp_proto::Instant::default());
     let mut driver = Driver::new(stream, machine, peer, Instant::now());
-    let mut stopping = false;
+    let (mut told, mut misuse) = (None, None);
     loop {
         let next = tokio::select! {
             biased;
-            Ok(_) = stopped.wait_for(|stopped| *stopped), if !stopping => {
-                stopping = true;
-                driver.machine.shut_down(Shutdown::AfterTransaction);
+            Ok(stop) = stopped.wait_for(|stop| *stop != told) => {
+                told = *stop;
+                if let Some(shutdown) = told {
+                    driver.machine.shut_down(shutdown);
+                }
                 continue;
             }
             next = driver.next() => next?,
@@ -150,14 +159,16 @@ where
             Next::Event(event) => {
                 let deadline = driver.deadline();
                 let dispatched = dispatch(&mut handler, driver.machine.session(), event);
-                // Overdue: the machine says so itself.
-                let decision = within(deadline, dispatched).await.flatten();
-                if let Some(decision) = decision {
-                    driver.machine.decide(decision).map_err(|misuse| Error::misuse(driver.peer(), misuse, None))?;
+                match within(deadline, dispatched).await {
+                    Some(Some(decision)) => misuse = misuse.or(driver.machine.decide(decision).err()),
+                    Some(None) => {}
+                    None => driver.machine.overdue(),
                 }
             }
             Next::Decide => {}
-            Next::Closed => return Ok(()),
+            Next::Closed => break,
         }
     }
+    driver.linger().await;
+    misuse.map_or(Ok(()), |misuse| Err(Error::misuse(driver.peer(), misuse, None)))
 }

@@ -64,9 +64,9 @@ impl Draft {
     pub fn keep(self) -> io::Result<PathBuf> {
         self.file.sync_all()?;
         fs::rename(&self.temporary, &self.kept)?;
-        if let Some(folder) = self.kept.parent() {
-            sync_folder(folder)?;
-        }
+        let folder = self.kept.parent().unwrap_or(Path::new("."));
+        // Whoever is told that it failed sends again: then it must not be there.
+        sync_folder(folder).inspect_err(|_| drop(fs::remove_file(&self.kept)))?;
         Ok(self.kept.clone())
     }
 }

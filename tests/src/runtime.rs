@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
 use std::str::FromStr;
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -56,8 +56,8 @@ impl FromStr for Runtime {
 /// A server that runs on a thread of its own.
 pub struct Service {
     address: SocketAddr,
-    shut_down: Box<dyn Fn() + Send + Sync>,
-    thread: Option<JoinHandle<()>>,
+    shut_down: Box<dyn Fn(bool) + Send + Sync>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Service {
@@ -72,7 +72,7 @@ impl Service {
         pause: Duration,
         mut new_handler: impl FnMut(&Connection) -> H + Send + 'static,
     ) -> io::Result<Self> {
-        type Listening = io::Result<(SocketAddr, Box<dyn Fn() + Send + Sync>)>;
+        type Listening = io::Result<(SocketAddr, Box<dyn Fn(bool) + Send + Sync>)>;
         let (tell, told) = mpsc::channel::<Listening>();
         let listen = listen.to_owned();
         let mut paused = move |connection: &Connection| Paused { handler: new_handler(connection), pause, runtime };
@@ -84,7 +84,10 @@ impl Service {
                         Ok((address, server)) => {
                             let handle = server.handle();
                             // The other end waits for this.
-                            let _ = tell.send(Ok((address, Box::new(move || handle.shut_down()))));
+                            let _ = tell.send(Ok((
+                                address,
+                                Box::new(move |now| if now { handle.shut_down_now() } else { handle.shut_down() }),
+                            )));
                             $serve(server)
                         }
                     }
@@ -109,7 +112,7 @@ impl Service {
             }
         })?;
         let (address, shut_down) = told.recv().map_err(|_| io::Error::other("the server did not start"))??;
-        Ok(Self { address, shut_down, thread: Some(thread) })
+        Ok(Self { address, shut_down, thread: Mutex::new(Some(thread)) })
     }
 
     /// Where it listens.
@@ -119,15 +122,21 @@ impl Service {
 
     /// Begins to shut down; [`Service::wait`] waits for the end.
     pub fn shut_down(&self) {
-        (self.shut_down)();
+        (self.shut_down)(false);
+    }
+
+    /// The same without waiting for transactions that run.
+    pub fn shut_down_now(&self) {
+        (self.shut_down)(true);
     }
 
     /// Waits until it has been shut down and the last session has ended.
     ///
     /// # Panics
     /// When the server did.
-    pub fn wait(mut self) {
-        if let Some(thread) = self.thread.take() {
+    pub fn wait(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
             assert!(thread.join().is_ok(), "the server panicked");
         }
     }
@@ -135,9 +144,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        if self.thread.is_some() {
-            self.shut_down();
-        }
+        self.shut_down();
     }
 }
 
@@ -226,6 +233,9 @@ pub trait Mailer: Send {
     /// As the adapters' `command`.
     fn command(&mut self, line: &str) -> Result<Reply, Error>;
 
+    /// Whether the session is over and another connection is needed.
+    fn is_over(&self) -> bool;
+
     /// Ends the session.
     ///
     /// # Errors
@@ -292,6 +302,10 @@ impl Mailer for OnTokio {
         self.tokio.block_on(self.client.command(line))
     }
 
+    fn is_over(&self) -> bool {
+        self.client.failure().is_some()
+    }
+
     fn quit(self: Box<Self>) -> Result<(), Error> {
         self.tokio.block_on(self.client.quit())
     }
@@ -319,6 +333,10 @@ impl Mailer for OnAsyncStd {
         async_std::task::block_on(self.0.command(line))
     }
 
+    fn is_over(&self) -> bool {
+        self.0.failure().is_some()
+    }
+
     fn quit(self: Box<Self>) -> Result<(), Error> {
         async_std::task::block_on(self.0.quit())
     }
@@ -342,6 +360,10 @@ impl Mailer for OnThreads {
 
     fn command(&mut self, line: &str) -> Result<Reply, Error> {
         self.0.command(line)
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.failure().is_some()
     }
 
     fn quit(self: Box<Self>) -> Result<(), Error> {

@@ -306,9 +306,9 @@ impl Client {
 
     /// Withdraws a message as far as that is possible. Its outcome still comes.
     ///
-    /// One that has not begun is not sent; one whose content has not begun is taken back with RSET. When streamed
-    /// content is missing, the session fails: there is no way to tell a server to forget half a message. A message
-    /// that is wholly handed over and whose content has begun is sent.
+    /// One that has not begun is not sent; one for which DATA has not been said is taken back with RSET. Behind DATA a
+    /// message that is wholly handed over is sent; where streamed content is missing, the session fails: there is no
+    /// way to tell a server to forget half a message.
     pub fn cancel(&mut self, id: RequestId) {
         let Some((position, transaction)) = self.find(id) else {
             return;

@@ -5,7 +5,7 @@ use core::fmt;
 use bytes::Buf;
 
 use super::receive::{Awaited, Purpose};
-use super::transaction::Stage;
+use super::transaction::{Stage, unsendable};
 use super::{Client, Event, Recipient, RequestId, RequestKind, State};
 use crate::error::{Error, Phase};
 use crate::transcript::Speaker;
@@ -138,7 +138,7 @@ impl Client {
                 if piece.is_empty() {
                     transaction.next_piece();
                 }
-                written.map_err(|fault| transaction.unsendable(fault, config))
+                written.map_err(|fault| unsendable(fault, config))
             }
             (None, None) if transaction.ended => {
                 let written = transaction.encoder.finish(output);
@@ -152,7 +152,7 @@ impl Client {
                     self.written_out();
                     return true;
                 }
-                written.map_err(|fault| transaction.unsendable(fault, config))
+                written.map_err(|fault| unsendable(fault, config))
             }
             (None, None) => {
                 if !core::mem::replace(&mut transaction.asked, true) {

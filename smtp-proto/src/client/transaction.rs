@@ -146,13 +146,6 @@ impl Transaction {
         self.checked = false;
     }
 
-    pub(super) fn unsendable(&self, fault: ContentFault, config: &Config) -> Unsendable {
-        match fault {
-            ContentFault::LineTooLong => Unsendable::LineTooLong { limit: config.text_line },
-            ContentFault::BareNewline | ContentFault::Nul => Unsendable::BareNewline,
-        }
-    }
-
     /// The recipient's own reply.
     pub(super) fn recipient_replied(&mut self, index: usize, reply: Reply) {
         if let Some(slot) = self.replies.get_mut(index) {
@@ -210,5 +203,13 @@ impl Transaction {
             })
             .collect();
         Outcome { recipients, reply: self.verdict, error }
+    }
+}
+
+/// What a fault of content means for its message.
+pub(super) fn unsendable(fault: ContentFault, config: &Config) -> Unsendable {
+    match fault {
+        ContentFault::LineTooLong => Unsendable::LineTooLong { limit: config.text_line },
+        ContentFault::BareNewline | ContentFault::Nul => Unsendable::BareNewline,
     }
 }

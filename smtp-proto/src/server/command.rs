@@ -247,7 +247,7 @@ impl Server {
     fn accept(&mut self, question: Question, own: Option<Reply>) {
         let usual = match question {
             Question::Connect => return self.greet(own.as_ref()),
-            Question::Hello(hello) => return self.welcome(hello, own),
+            Question::Hello(hello) => return self.welcome(hello, own.as_ref()),
             Question::Data => {
                 self.reply(&replies::START_CONTENT);
                 self.state = State::Content(Content::new(&self.config, self.now));
@@ -311,11 +311,11 @@ impl Server {
         self.flush = true;
     }
 
-    fn welcome(&mut self, hello: Hello, own: Option<Reply>) {
+    fn welcome(&mut self, hello: Hello, own: Option<&Reply>) {
         self.reset(ResetReason::Hello);
         let mut text = self.config.hostname().to_string();
         // On one line: what follows is read as the list of capabilities.
-        for line in own.iter().flat_map(|own| own.text().lines()) {
+        for line in own.into_iter().flat_map(|own| own.text().lines()) {
             text.push(' ');
             text.push_str(line);
         }

@@ -113,8 +113,8 @@ pub struct Timeouts {
     /// Octets of content a second that a peer must reach over the whole of a message, beyond the first
     /// [`Timeouts::content`]. Default 500 (Postfix `smtpd_min_data_rate`). Zero: none.
     pub minimum_rate: u64,
-    /// For the application to decide. Default 600 s. Then the session is closed with 421, at the next step that finds
-    /// nothing decided.
+    /// For the application to decide, and to deal with each other event. Default 600 s. Then the session is closed with
+    /// 421 at the next step that finds nothing decided, or the message refused whose content it did not deal with.
     pub decision: Duration,
 }
 

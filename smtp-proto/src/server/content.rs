@@ -114,7 +114,7 @@ impl Server {
     }
 
     /// The message will be refused at its end. The application hears of it now.
-    fn refuse_content(&mut self, reply: Reply) {
+    pub(super) fn refuse_content(&mut self, reply: Reply) {
         self.reset(ResetReason::Refused(reply.clone()));
         if let State::Content(content) = &mut self.state {
             content.refusal.get_or_insert(reply);

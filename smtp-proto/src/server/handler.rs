@@ -35,8 +35,9 @@ pub const NOT_STORED: Reply = Reply::from_static("451 4.3.5 This server does not
 /// The application's side of one session. Every hook has a default; write those that matter.
 ///
 /// The default of [`message_end`](Handler::message_end) refuses, because accepting means taking responsibility;
-/// all others accept. A hook that is not done at the deadline of
-/// [`Timeouts::decision`](super::Timeouts::decision) is dropped and the session closed.
+/// all others accept. A hook that is not done after
+/// [`Timeouts::decision`](super::Timeouts::decision) is dropped: the session is closed, or, where it was
+/// [`body`](Handler::body), the message refused.
 #[allow(unused_variables, reason = "the names of the arguments are documentation")]
 pub trait Handler: Send {
     /// A client connected.

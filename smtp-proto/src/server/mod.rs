@@ -142,12 +142,14 @@ impl Server {
     /// When the session has ended meanwhile, the decision comes too late and nothing happens.
     ///
     /// # Errors
-    /// When nothing was asked, or the decision has a 3yz reply. The state is then unchanged.
+    /// When nothing was asked; nothing happens then. And when the decision has a 3yz reply: that is answered with 451,
+    /// so that the session can go on.
     pub fn decide(&mut self, decision: Decision) -> Result<(), ApiMisuse> {
         if let Decision::Reply(reply) | Decision::Close(reply) = &decision
             && reply.severity() == crate::wire::Severity::Intermediate
         {
-            return Err(ApiMisuse::UnfitReply(reply.clone()));
+            let unfit = ApiMisuse::UnfitReply(reply.clone());
+            return self.decide(Decision::Reply(replies::UNDECIDED)).and(Err(unfit));
         }
         match core::mem::replace(&mut self.state, State::Command) {
             State::Asked(question) => self.decided(question, decision),
@@ -160,6 +162,15 @@ impl Server {
         }
         self.restart = true;
         Ok(())
+    }
+
+    /// Says that the application did not come to terms with the last event before [`Machine::deadline`]. A message
+    /// whose content is coming in is refused with 451: a piece of it may be lost. What is asked is given up by the next
+    /// step.
+    pub fn overdue(&mut self) {
+        if matches!(self.state, State::Content(_)) {
+            self.refuse_content(replies::UNDECIDED);
+        }
     }
 
     /// Ends the session with 421, at once or when the running transaction has come to its end.
@@ -350,6 +361,10 @@ impl Machine for Server {
     fn deadline(&self) -> Option<Instant> {
         let timeouts = &self.config.timeouts;
         match &self.state {
+            // The application is dealing with something: that is its time, not the client's.
+            State::Start | State::Command | State::Content(_) | State::Ended if self.away => {
+                Some(self.now.after(timeouts.decision))
+            }
             State::Asked(_) => Some(self.since.after(timeouts.decision)),
             State::Content(content) => Some((self.since.after(timeouts.content)).min(content.slowest_end(timeouts))),
             State::Start | State::Command => Some(self.since.after(timeouts.command)),

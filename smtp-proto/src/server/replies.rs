@@ -17,6 +17,7 @@ pub(super) const CANNOT_VERIFY: Reply =
 pub(super) const SHUTTING_DOWN: Reply = Reply::from_static("421 4.3.2 Service shutting down");
 pub(super) const TIMED_OUT: Reply = Reply::from_static("421 4.4.2 Timed out");
 pub(super) const NO_DECISION: Reply = Reply::from_static("421 4.3.0 Could not decide in time; try again later");
+pub(super) const UNDECIDED: Reply = Reply::from_static("451 4.3.0 Local error; try again later");
 pub(super) const TOO_MANY_ERRORS: Reply = Reply::from_static("421 4.7.0 Too many errors");
 pub(super) const ENDLESS: Reply = Reply::from_static("421 4.7.0 Too much to throw away");
 pub(super) const TOO_MANY_RECIPIENTS: Reply = Reply::from_static("452 4.5.3 Too many recipients");
@@ -96,6 +97,7 @@ mod tests {
             SHUTTING_DOWN,
             TIMED_OUT,
             NO_DECISION,
+            UNDECIDED,
             TOO_MANY_ERRORS,
             ENDLESS,
             TOO_MANY_RECIPIENTS,

@@ -29,8 +29,8 @@ pub enum AddressError {
     /// The address literal in square brackets is not an IPv4, IPv6 or general literal.
     #[error("malformed address literal")]
     Literal,
-    /// The path has no angle brackets around it, or something stands beside them.
-    #[error("malformed path")]
+    /// It is not a local part, `@` and a domain, or angle brackets are missing or too many.
+    #[error("not of the form local-part@domain")]
     Path,
     /// The local part is longer than 64 octets.
     #[error("local part longer than {MAX_LOCAL_PART} octets")]

@@ -1,14 +1,16 @@
 //! A server that accepts mail and prints what happens as JSON lines. For tests against real clients, and for people.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use lexopt::prelude::*;
 use serde_json::{Value, json};
 use smtp_proto::server::{Config, MIN_MESSAGE_SIZE, MIN_RECIPIENTS};
-use smtp_proto::wire::{BareNewline, ForwardPath, Reply};
+use smtp_proto::wire::{BareNewline, ForwardPath, Reply, Severity};
 use smtp_tests::maildir::Maildir;
 use smtp_tests::recorder::{Options, Recorder};
 use smtp_tests::runtime::{Runtime, Service};
@@ -22,17 +24,17 @@ Usage: receive --runtime tokio|async-std|blocking --listen ADDR:PORT [options]
   --max-size OCTETS             the largest message, at least 65536 (26214400)
   --max-recipients N            the most recipients, at least 100 (1000)
   --reject-rcpt ADDRESS=REPLY   refuse a recipient, for example 'a@b.test=550 5.1.1 No such user'; may be repeated
-  --delay-ms N                  wait before every answer (0)
+  --delay-ms N                  wait before every decision (0)
 
 Prints one JSON object a line. Port 0 takes a free port; the first line tells which. SIGTERM and SIGINT end it when
-running transactions have ended.
+running transactions have ended; a second one breaks these off.
 ";
 
 struct Arguments {
     runtime: Runtime,
     listen: String,
     config: Config,
-    maildir: Option<Maildir>,
+    maildir: Option<PathBuf>,
     refused: Vec<(ForwardPath, Reply)>,
     delay: Duration,
 }
@@ -47,7 +49,7 @@ fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
             Long("runtime") => runtime = Some(parser.value()?.parse::<Runtime>()?),
             Long("listen") => listen = Some(parser.value()?.string()?),
             Long("hostname") => hostname = parser.value()?.string()?,
-            Long("maildir") => maildir = Some(Maildir::open(parser.value()?).map_err(|error| error.to_string())?),
+            Long("maildir") => maildir = Some(PathBuf::from(parser.value()?)),
             Long("bare-newline") => policy = Some(parser.value()?.parse_with(smtp_tests::bare_newline)?),
             Long("max-size") => size = Some(parser.value()?.parse::<u64>()?),
             Long("max-recipients") => recipients = Some(parser.value()?.parse::<u32>()?),
@@ -81,8 +83,9 @@ fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
 
 /// `ADDRESS=REPLY`, where both may hold a `=`.
 fn refusal(text: &str) -> Result<(ForwardPath, Reply), &'static str> {
+    let refuses = |reply: &Reply| matches!(reply.severity(), Severity::Temporary | Severity::Permanent);
     text.match_indices('=')
-        .find_map(|(at, _)| Some((text.get(..at)?.parse().ok()?, text.get(at + 1..)?.parse().ok()?)))
+        .find_map(|(at, _)| Some((text.get(..at)?.parse().ok()?, text.get(at + 1..)?.parse().ok().filter(refuses)?)))
         .ok_or("ADDRESS=REPLY, for example 'a@b.test=550 5.1.1 No such user'")
 }
 
@@ -116,12 +119,25 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> io::Result<()> {
     let Arguments { runtime, listen, config, maildir, refused, delay } = arguments;
     let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT])?;
+    let named = |name: String| move |error: io::Error| io::Error::new(error.kind(), format!("{name}: {error}"));
+    let maildir = match maildir {
+        Some(folder) => Some(Maildir::open(&folder).map_err(named(folder.display().to_string()))?),
+        None => None,
+    };
     let options = Arc::new(Options { maildir, refused, record: Box::new(|entry| print(&entry)) });
-    let service =
-        Service::start(runtime, &listen, config, delay, move |connection| Recorder::new(&options, connection))?;
+    let new_handler = move |connection: &_| Recorder::new(&options, connection);
+    let service = Service::start(runtime, &listen, config, delay, new_handler).map_err(named(listen))?;
     print(&json!({ "event": "listening", "address": service.address().to_string() }));
-    signals.forever().next();
-    service.shut_down();
+    let handle = signals.handle();
+    let service = Arc::new(service);
+    let stopping = Arc::clone(&service);
+    let listener = thread::spawn(move || {
+        for (count, _) in signals.forever().enumerate() {
+            if count == 0 { stopping.shut_down() } else { stopping.shut_down_now() }
+        }
+    });
     service.wait();
+    handle.close();
+    drop(listener.join());
     Ok(())
 }

@@ -49,9 +49,10 @@ struct Arguments {
     timeout: Option<Duration>,
 }
 
-enum Message {
-    Memory(Bytes),
-    File(PathBuf),
+struct Message {
+    file: Option<PathBuf>,
+    /// What is in it, unless it is read while it is sent.
+    content: Option<Bytes>,
 }
 
 fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
@@ -88,15 +89,18 @@ fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
         config.bare_newline = policy;
     }
     let from = from.ok_or("--from is missing")?;
+    if to.is_empty() {
+        return Err("--to is missing".into());
+    }
     let envelope = Envelope::new(&from, &to).map_err(|error| error.to_string())?;
     let mut messages = Vec::new();
     for file in files {
-        let message = fs::metadata(&file).and_then(|facts| match facts.len() {
-            size if size > IN_MEMORY => Ok(Message::File(file.clone())),
-            _ => fs::read(&file).map(|content| Message::Memory(content.into())),
+        let content = fs::metadata(&file).and_then(|facts| match facts.len() {
+            size if size > IN_MEMORY => Ok(None),
+            _ => fs::read(&file).map(|content| Some(content.into())),
         });
-        match message {
-            Ok(message) => messages.push(message),
+        match content {
+            Ok(content) => messages.push(Message { file: Some(file), content }),
             Err(error) => {
                 eprintln!("send: {}: {error}", file.display());
                 std::process::exit(66);
@@ -104,8 +108,8 @@ fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
         }
     }
     if messages.is_empty() {
-        let text = format!("From: <{from}>\nTo: <{}>\nSubject: Test\n\nThis is a test.\n", to.join(">, <"));
-        messages.push(Message::Memory(text.into()));
+        let text = format!("From: <{from}>\nTo: <{}>\nSubject: Test\n\nThis is a test.\n", to.join(">,\n <"));
+        messages.push(Message { file: None, content: Some(text.into()) });
     }
     let server = server.ok_or("--server is missing")?;
     let runtime = runtime.ok_or("--runtime is missing")?;
@@ -127,7 +131,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> ExitCode {
-    let total = arguments.messages.len() * arguments.repeat;
+    let total = arguments.messages.len().saturating_mul(arguments.repeat);
     let next = AtomicUsize::new(0);
     let worst = AtomicU8::new(0);
     let stdout = Mutex::new(io::stdout());
@@ -143,7 +147,14 @@ fn run(arguments: &Arguments) -> ExitCode {
                     }
                     let result = send(arguments, &mut mailer, message);
                     worst.fetch_max(exit_code(&result), Ordering::Relaxed);
-                    let line = report(&arguments.envelope, &result);
+                    let mut line = report(&arguments.envelope, &result);
+                    if let Some(entry) = line.as_object_mut() {
+                        entry.insert("number".to_owned(), (number + 1).into());
+                        entry.insert(
+                            "file".to_owned(),
+                            message.file.as_ref().map(|file| file.display().to_string()).into(),
+                        );
+                    }
                     if let Ok(mut stdout) = stdout.lock() {
                         // Whoever reads this may have gone; the messages still go out.
                         let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
@@ -173,12 +184,11 @@ fn send(arguments: &Arguments, mailer: &mut Option<Box<dyn Mailer>>, message: &M
         )?),
     };
     let envelope = arguments.envelope.clone();
-    let result = match message {
-        Message::Memory(content) => open.send(envelope, content.clone()),
-        Message::File(file) => open.send_file(envelope, file),
+    let result = match (&message.content, &message.file) {
+        (None, Some(file)) => open.send_file(envelope, file),
+        (content, _) => open.send(envelope, content.clone().unwrap_or_default()),
     };
-    let session_lives = matches!(&result, Ok(Outcome { error: None | Some(smtp_proto::Error::Unsendable(_)), .. }));
-    if !session_lives {
+    if result.is_err() || mailer.as_ref().is_some_and(|mailer| mailer.is_over()) {
         *mailer = None;
     }
     result
