@@ -31,6 +31,7 @@ mod deadlines;
 mod delivery;
 mod dialogue;
 mod ending;
+mod last_words;
 mod own_streams;
 mod pressure;
 mod support;

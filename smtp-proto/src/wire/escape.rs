@@ -42,6 +42,7 @@ mod tests {
 
     #[test]
     fn nothing_that_acts_on_a_terminal_survives() {
+        // H-LG-1
         let shown = Escaped("a\u{1b}[2J\r\n\u{9b}\u{202e}é".as_bytes()).to_string();
         assert_eq!(shown, "a\\u{1b}[2J\\u{d}\\u{a}\\u{9b}\\u{202e}é");
         assert_eq!(Escaped(b"x\xffy").to_string(), "x\\xffy");
