@@ -47,7 +47,7 @@ fn a_decision_that_does_not_fit_is_answered_and_the_session_goes_on(runtime: Run
 
 fn the_last_reply_arrives_although_much_was_said_behind(runtime: Runtime) {
     let (service, mut client, _told) = service(runtime);
-    client.say(&"FOO\r\n".repeat(30_000));
+    client.say("FOO\r\n".repeat(30_000));
     let replies: Vec<String> = std::iter::from_fn(|| client.line()).collect();
     assert_eq!(replies.len(), 20);
     assert!(replies.last().is_some_and(|reply| reply.starts_with("421")), "{replies:?}");
