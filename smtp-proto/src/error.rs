@@ -93,9 +93,9 @@ pub enum Unsendable {
         /// The server's limit.
         limit: u64,
     },
-    /// The message needs SMTPUTF8, for an address, a parameter or header fields, and the server lacks it (RFC 6531).
-    #[error("the message needs SMTPUTF8 and the server does not offer it")]
-    NeedsSmtpUtf8,
+    /// Something is not ASCII and the server lacks SMTPUTF8 (RFC 6531).
+    #[error("{0} not ASCII and the server does not offer SMTPUTF8")]
+    NeedsSmtpUtf8(NonAscii),
     /// The content is not ASCII and the server lacks 8BITMIME (RFC 6152). Encode it as quoted-printable or base64.
     #[error("the content is not ASCII and the server does not offer 8BITMIME")]
     NeedsEightBitMime,
@@ -111,6 +111,31 @@ pub enum Unsendable {
     /// The application withdrew it.
     #[error("the message was withdrawn before it was sent")]
     Cancelled,
+}
+
+/// What is not ASCII in a message that needs SMTPUTF8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NonAscii {
+    /// The sender's address.
+    Sender,
+    /// The address of a recipient, counted from 1.
+    Recipient(usize),
+    /// A parameter of MAIL or RCPT.
+    Parameter,
+    /// Header fields, as the envelope says.
+    HeaderFields,
+}
+
+impl fmt::Display for NonAscii {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sender => f.write_str("the sender is"),
+            Self::Recipient(number) => write!(f, "recipient {number} is"),
+            Self::Parameter => f.write_str("a parameter is"),
+            Self::HeaderFields => f.write_str("the header fields are"),
+        }
+    }
 }
 
 /// A call that does not fit the state the machine is in, or an argument that cannot go on the wire: a mistake in

@@ -32,7 +32,7 @@ mod machine;
 mod output;
 mod time;
 
-pub use error::{ApiMisuse, Error, InvalidArgument, PeerFault, Phase, Problem, Unsendable};
+pub use error::{ApiMisuse, Error, InvalidArgument, NonAscii, PeerFault, Phase, Problem, Unsendable};
 pub use machine::{Machine, Step};
 pub use output::Output;
 pub use time::Instant;

@@ -7,7 +7,7 @@ use core::fmt;
 use bytes::Bytes;
 
 use super::MAX_COMMAND;
-use crate::error::{InvalidArgument, Problem};
+use crate::error::{InvalidArgument, NonAscii, Problem};
 use crate::wire::{AddressError, ForwardPath, MAX_PATH, Parameter, ParameterError, ReversePath, are_ascii};
 
 /// Sender and recipients of a message.
@@ -91,11 +91,16 @@ impl Envelope {
             .try_for_each(|recipient| check_parameters("parameter of RCPT", &recipient.parameters, &[]))
     }
 
-    pub(super) fn needs_smtputf8(&self) -> bool {
-        let ascii = |one: &Recipient| one.forward_path.is_ascii() && are_ascii(&one.parameters);
-        let all_ascii =
-            self.reverse_path.is_ascii() && are_ascii(&self.parameters) && self.recipients.iter().all(ascii);
-        self.smtputf8 || !all_ascii
+    /// What SMTPUTF8 is needed for, if anything.
+    pub(super) fn non_ascii(&self) -> Option<NonAscii> {
+        let recipients = &self.recipients;
+        let recipient = recipients.iter().position(|one| !one.forward_path.is_ascii());
+        let parameters = are_ascii(&self.parameters) && recipients.iter().all(|one| are_ascii(&one.parameters));
+        (!self.reverse_path.is_ascii())
+            .then_some(NonAscii::Sender)
+            .or(recipient.map(|index| NonAscii::Recipient(index.saturating_add(1))))
+            .or((!parameters).then_some(NonAscii::Parameter))
+            .or(self.smtputf8.then_some(NonAscii::HeaderFields))
     }
 }
 

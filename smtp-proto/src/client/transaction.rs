@@ -93,9 +93,9 @@ impl Transaction {
     /// When the message cannot be sent to this server.
     pub(super) fn parameters(&mut self, server: &Capabilities, config: &Config) -> Result<MailParameters, Unsendable> {
         let mut parameters = MailParameters { other: self.envelope.parameters.clone(), ..Default::default() };
-        if self.envelope.needs_smtputf8() {
+        if let Some(non_ascii) = self.envelope.non_ascii() {
             if !server.contains("SMTPUTF8") {
-                return Err(Unsendable::NeedsSmtpUtf8);
+                return Err(Unsendable::NeedsSmtpUtf8(non_ascii));
             }
             parameters.smtputf8 = true;
         }
