@@ -395,10 +395,9 @@ impl Client {
             RequestKind::Transaction(transaction) => transaction.stage != Stage::Mail,
             _ => true,
         };
-        while let Some(request) = self.requests.pop_front() {
+        for (position, request) in core::mem::take(&mut self.requests).into_iter().enumerate() {
             // An unsendable message is the one being written; those before it wait for their verdicts.
-            let waiting = self.writing > 0 && of_one_message;
-            self.writing = self.writing.saturating_sub(1);
+            let waiting = of_one_message && position < self.writing;
             let cause = if begun(&request) && !waiting { &error } else { &others };
             self.conclude(request, Some(cause.clone()));
         }
