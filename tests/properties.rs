@@ -328,6 +328,7 @@ fn what_a_peer_sends_never_piles_up() {
                     }
                     Step::Read => break,
                     Step::Decide => panic!("all questions were answered"),
+                    Step::UpgradeTls => panic!("no TLS here"),
                     Step::Close => break 'session,
                 }
             }

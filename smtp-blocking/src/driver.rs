@@ -71,6 +71,10 @@ impl<S: Stream, M: Machine> Driver<S, M> {
                 Step::Decide => return Ok(Next::Decide),
                 Step::Write => self.write(),
                 Step::Read => self.read(self.attention),
+                Step::UpgradeTls => {
+                    self.machine.tls_failed();
+                    Ok(())
+                }
                 Step::Close => {
                     // The peer may be gone already: all is said anyhow.
                     let _ = self.stream.close();

@@ -23,6 +23,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 pub mod adapter;
 pub mod client;
+pub mod sasl;
 pub mod server;
 pub mod transcript;
 pub mod wire;
@@ -30,9 +31,13 @@ pub mod wire;
 mod error;
 mod machine;
 mod output;
+mod secret;
 mod time;
+mod tls;
 
 pub use error::{ApiMisuse, Error, InvalidArgument, NonAscii, PeerFault, Phase, Problem, Unsendable};
 pub use machine::{Machine, Step};
 pub use output::Output;
+pub use secret::Secret;
 pub use time::Instant;
+pub use tls::TlsInfo;

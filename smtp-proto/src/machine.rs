@@ -2,9 +2,10 @@
 
 use bytes::BytesMut;
 
-use crate::error::Error;
+use crate::error::{ApiMisuse, Error};
 use crate::output::Output;
 use crate::time::Instant;
+use crate::tls::TlsInfo;
 
 /// What the caller does next. There are no further kinds, and none will be added without a new major version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,9 @@ pub enum Step<E> {
     /// Nothing moves until the application acts: [`Server::decide`](crate::server::Server::decide), or further
     /// work or content for the [`Client`](crate::client::Client).
     Decide,
+    /// TLS begins with the very next octet: make the handshake, then call [`Machine::tls_established`] or
+    /// [`Machine::tls_failed`]. The server's machine is at the server's end of it.
+    UpgradeTls,
     /// All is said and written: close the connection.
     Close,
 }
@@ -55,6 +59,17 @@ pub trait Machine: sealed::Sealed {
 
     /// The connection is gone: a read failed.
     fn connection_lost(&mut self);
+
+    /// The handshake that [`Step::UpgradeTls`] asked for is done. What was said in clear is forgotten
+    /// (RFC 3207 section 4.2).
+    ///
+    /// # Errors
+    /// When no handshake was asked for, or `rx` is not empty: octets that came in clear must not be taken for what
+    /// TLS protects, so the session fails.
+    fn tls_established(&mut self, rx: &mut BytesMut, tls: TlsInfo) -> Result<(), ApiMisuse>;
+
+    /// The handshake failed. The session never goes on in clear: the next step ends it.
+    fn tls_failed(&mut self);
 }
 
 pub(crate) mod sealed {

@@ -68,6 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Driver<S, M> {
                 Step::Decide => return Ok(Next::Decide),
                 Step::Write => self.exchange(true).await,
                 Step::Read => self.exchange(false).await,
+                Step::UpgradeTls => self.machine.tls_failed(),
                 Step::Close => {
                     // The peer may be gone already: all is said anyhow.
                     let _ = within(Some(Instant::now() + LINGER), self.stream.shutdown()).await;

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use smtp_proto::client::{self, Client};
+use smtp_proto::sasl::ChannelBinding;
 use smtp_proto::server::{self, Decision, Server};
-use smtp_proto::{Error, Instant, Machine, Step};
+use smtp_proto::{Error, Instant, Machine, Step, TlsInfo};
 
 /// A cheap source of numbers, the same for the same seed.
 #[derive(Debug, Clone)]
@@ -72,6 +73,8 @@ pub struct Pair {
     fault: Option<(usize, Fault)>,
     silent: bool,
     client_wrote: bool,
+    client_upgrades: bool,
+    server_upgrades: bool,
 }
 
 impl Pair {
@@ -95,6 +98,8 @@ impl Pair {
             fault: None,
             silent: false,
             client_wrote: false,
+            client_upgrades: false,
+            server_upgrades: false,
         }
     }
 
@@ -169,6 +174,12 @@ impl Pair {
                     }
                     receive(&mut self.to_client, &mut self.client_rx, numbers.below(most) + 1);
                 }
+                Ok(Step::UpgradeTls) => {
+                    self.client_upgrades = true;
+                    if !self.shake_hands() {
+                        return busy;
+                    }
+                }
                 Ok(Step::Close) => {
                     self.client_end = Some(Ok(()));
                     self.server.peer_closed();
@@ -215,6 +226,12 @@ impl Pair {
                     self.moved();
                 }
                 Step::Decide => panic!("every question was answered"),
+                Step::UpgradeTls => {
+                    self.server_upgrades = true;
+                    if !self.shake_hands() {
+                        return busy;
+                    }
+                }
                 Step::Close => {
                     self.server_done = true;
                     if self.client_end.is_none() && !self.silent {
@@ -227,6 +244,21 @@ impl Pair {
             busy = true;
         }
         busy
+    }
+
+    /// TLS begins when both sides ask for it. True when it did.
+    fn shake_hands(&mut self) -> bool {
+        if !(self.client_upgrades && self.server_upgrades) {
+            return false;
+        }
+        (self.client_upgrades, self.server_upgrades) = (false, false);
+        assert!(self.to_server.octets.is_empty() && self.to_client.octets.is_empty(), "octets behind STARTTLS");
+        let mut facts = TlsInfo::new("TLSv1.3", "TLS_AES_256_GCM_SHA384");
+        facts.channel_bindings.push(ChannelBinding::tls_exporter([7; 32]));
+        assert_eq!(self.server.tls_established(&mut self.server_rx, facts.clone()), Ok(()));
+        facts.verified = true;
+        assert_eq!(self.client.tls_established(&mut self.client_rx, facts), Ok(()));
+        true
     }
 
     /// The messages the server took: content and recipients.

@@ -12,6 +12,7 @@
 //! E: mail <a@a.test>                    an event; where one is given, all must be
 //! T: 300                                so many seconds pass
 //! X: eof | lost | mute | shutdown | shutdown now      what happens to the session; mute: writing fails
+//! X: tls | tls failed                   the handshake that the machine asks for
 //! X: closed | error TEXT                how it ends
 //! ```
 //!
@@ -28,7 +29,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use smtp_proto::client::{self, Client, Content, Envelope, RecipientOutcome, RequestId};
 use smtp_proto::server::{self, Decision, ResetReason, Server, Shutdown};
 use smtp_proto::wire::{Escaped, Reply};
-use smtp_proto::{Error, Instant, Machine, Step};
+use smtp_proto::{Error, Instant, Machine, Step, TlsInfo};
 
 /// The dialogues of a file with their titles.
 pub fn dialogues(file: &str) -> Vec<(&str, String)> {
@@ -68,6 +69,8 @@ enum Act {
     EndOfFile,
     Lost,
     Mute,
+    /// The handshake that is due succeeds, or fails.
+    Tls(bool),
     ShutDown(Shutdown),
     Closed,
     Failed(String),
@@ -151,6 +154,8 @@ impl Script {
                     "eof" => Act::EndOfFile,
                     "lost" => Act::Lost,
                     "mute" => Act::Mute,
+                    "tls" => Act::Tls(true),
+                    "tls failed" => Act::Tls(false),
                     "shutdown" => Act::ShutDown(Shutdown::AfterTransaction),
                     "shutdown now" => Act::ShutDown(Shutdown::Now),
                     "closed" => Act::Closed,
@@ -181,7 +186,7 @@ impl Script {
     /// The same with all input in front of all output, where nothing but input happens.
     fn joined(&self) -> Option<Self> {
         let plain = |(_, act): &(usize, Act)| {
-            !matches!(act, Act::Pass(_) | Act::Lost | Act::Mute | Act::ShutDown(_) | Act::Intent(_))
+            !matches!(act, Act::Pass(_) | Act::Lost | Act::Mute | Act::Tls(_) | Act::ShutDown(_) | Act::Intent(_))
         };
         if !self.server || !self.acts.iter().all(plain) {
             return None;
@@ -238,6 +243,7 @@ impl Script {
                     side.machine.connection_lost();
                     side.run()?;
                 }
+                Act::Tls(established) => side.tls(*established)?,
                 Act::Mute => {
                     side.machine.write_failed();
                     side.run()?;
@@ -348,6 +354,8 @@ struct Side<'a> {
     /// Content of adjacent events, which is one to a test.
     content: Vec<u8>,
     end: Option<Result<(), Error>>,
+    /// The machine asks for a handshake.
+    upgrading: bool,
     /// What `content`, `end` and `cancel` are about.
     streamed: Option<RequestId>,
 }
@@ -370,6 +378,7 @@ impl Role {
                 Step::Write => Step::Write,
                 Step::Read => Step::Read,
                 Step::Decide => Step::Decide,
+                Step::UpgradeTls => Step::UpgradeTls,
                 Step::Close => Step::Close,
             }
         }
@@ -405,6 +414,21 @@ impl Role {
             Self::Server(server) => server.write_failed(),
             Self::Client(client) => client.write_failed(),
         }
+    }
+
+    fn tls(&mut self, rx: &mut BytesMut, established: bool) -> Result<(), smtp_proto::ApiMisuse> {
+        let facts = || TlsInfo::new("TLSv1.3", "TLS_AES_256_GCM_SHA384");
+        match self {
+            Self::Server(server) if established => server.tls_established(rx, facts())?,
+            Self::Client(client) if established => {
+                let mut facts = facts();
+                facts.verified = true;
+                client.tls_established(rx, facts)?;
+            }
+            Self::Server(server) => server.tls_failed(),
+            Self::Client(client) => client.tls_failed(),
+        }
+        Ok(())
     }
 
     fn shut_down(&mut self, shutdown: Shutdown) {
@@ -474,6 +498,7 @@ impl<'a> Side<'a> {
             events: Vec::new(),
             content: Vec::new(),
             end: None,
+            upgrading: false,
             streamed: None,
         };
         side.run()?;
@@ -498,6 +523,10 @@ impl<'a> Side<'a> {
                     self.written.extend(chunk);
                 }
                 Ok(Step::Read | Step::Decide) => return Ok(()),
+                Ok(Step::UpgradeTls) => {
+                    self.upgrading = true;
+                    return Ok(());
+                }
                 Ok(Step::Close) => {
                     self.end = Some(Ok(()));
                     return Ok(());
@@ -509,6 +538,14 @@ impl<'a> Side<'a> {
             }
         }
         Err("the machine does not come to rest".to_owned())
+    }
+
+    fn tls(&mut self, established: bool) -> Outcome {
+        if !std::mem::take(&mut self.upgrading) {
+            return Err("the machine does not ask for TLS".to_owned());
+        }
+        self.machine.tls(&mut self.rx, established).map_err(|misuse| misuse.to_string())?;
+        self.run()
     }
 
     fn happened(&mut self, event: Happened) -> Outcome {

@@ -548,4 +548,10 @@ impl Machine for Client {
         self.input_ended = true;
         self.output.clear();
     }
+
+    fn tls_established(&mut self, _: &mut BytesMut, _: crate::TlsInfo) -> Result<(), ApiMisuse> {
+        Err(ApiMisuse::Closed)
+    }
+
+    fn tls_failed(&mut self) {}
 }

@@ -386,4 +386,10 @@ impl Machine for Server {
     fn connection_lost(&mut self) {
         self.input = Input::Lost;
     }
+
+    fn tls_established(&mut self, _: &mut BytesMut, _: crate::TlsInfo) -> Result<(), ApiMisuse> {
+        Err(ApiMisuse::Closed)
+    }
+
+    fn tls_failed(&mut self) {}
 }
