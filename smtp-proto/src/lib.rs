@@ -35,7 +35,9 @@ mod secret;
 mod time;
 mod tls;
 
-pub use error::{ApiMisuse, Error, InvalidArgument, NonAscii, PeerFault, Phase, Problem, Unsendable};
+pub use error::{
+    ApiMisuse, AuthenticationError, Error, InvalidArgument, NonAscii, PeerFault, Phase, Problem, TlsError, Unsendable,
+};
 pub use machine::{Machine, Step};
 pub use output::Output;
 pub use secret::Secret;

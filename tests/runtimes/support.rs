@@ -237,7 +237,7 @@ pub(super) fn server_config() -> server::Config {
 }
 
 pub(super) fn client_config() -> client::Config {
-    client::Config::new("client.example.org").unwrap()
+    smtp_tests::in_clear("client.example.org")
 }
 
 /// An envelope of local parts.

@@ -12,6 +12,20 @@ pub mod transcript;
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
 
+/// A client without TLS, for tests of all else.
+///
+/// # Panics
+/// When the name is none.
+pub fn in_clear(hello: &str) -> smtp_proto::client::Config {
+    match smtp_proto::client::Config::new(hello) {
+        Ok(mut config) => {
+            config.tls = smtp_proto::client::TlsPolicy::None;
+            config
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
 /// The name of a policy on a command line.
 ///
 /// # Errors

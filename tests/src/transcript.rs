@@ -27,9 +27,13 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use smtp_proto::client::{self, Client, Content, Envelope, RecipientOutcome, RequestId};
+use smtp_proto::sasl::{self, Login, Mechanism};
 use smtp_proto::server::{self, Decision, ResetReason, Server, Shutdown};
 use smtp_proto::wire::{Escaped, Reply};
 use smtp_proto::{Error, Instant, Machine, Step, TlsInfo};
+
+/// The nonce of every exchange.
+const NONCE: [u8; 24] = *b"0123456789abcdef01234567";
 
 /// The dialogues of a file with their titles.
 pub fn dialogues(file: &str) -> Vec<(&str, String)> {
@@ -276,6 +280,27 @@ impl Script {
         self.settings.iter().find_map(|(key, value)| (key == name).then_some(&**value))
     }
 
+    /// `mechanisms=PLAIN,LOGIN`
+    fn mechanisms(&self) -> Outcome<Vec<&'static dyn Mechanism>> {
+        let names = self.setting("mechanisms").into_iter().flat_map(|names| names.split(','));
+        names.map(|name| sasl::find(name).ok_or(format!("config: no mechanism {name}"))).collect()
+    }
+
+    /// `USER:PASSWORD`, `USER:token:TOKEN`, `external` or `anonymous:TRACE`
+    fn login(&self, name: &str) -> Outcome<Option<Login>> {
+        let Some(text) = self.setting(name) else { return Ok(None) };
+        let (first, rest) = text.split_once(':').unwrap_or((text, ""));
+        let login = match (first, rest.strip_prefix("token:")) {
+            ("external", _) => Ok(Login::external()),
+            ("anonymous", _) => Login::anonymous(rest),
+            (username, Some(token)) => Login::token(username, token),
+            (username, None) => Login::password(username, rest),
+        };
+        let login = login.map_err(|error| error.to_string())?;
+        let mechanisms = self.mechanisms()?;
+        Ok(Some(if mechanisms.is_empty() { login } else { login.mechanisms(mechanisms) }))
+    }
+
     fn number<T: std::str::FromStr>(&self, name: &str, slot: &mut T) -> Outcome {
         match self.setting(name).map(str::parse) {
             None => Ok(()),
@@ -453,6 +478,18 @@ impl<'a> Side<'a> {
         on("enhanced_status_codes", &mut config.enhanced_status_codes);
         on("expand", &mut config.expand);
         on("help", &mut config.help);
+        on("requiretls", &mut config.requiretls);
+        on("require_auth", &mut config.require_auth);
+        on("allow_clear_text_auth", &mut config.allow_clear_text_auth);
+        config.mechanisms = script.mechanisms()?;
+        config.nonces = Some(|| Some(NONCE));
+        config.tls = match script.setting("tls") {
+            None | Some("none") => server::TlsPolicy::None,
+            Some("offered") => server::TlsPolicy::Offered,
+            Some("required") => server::TlsPolicy::Required,
+            Some("implicit") => server::TlsPolicy::Implicit,
+            Some(_) => return Err("config: tls".to_owned()),
+        };
         if let Some(keywords) = script.setting("parameters") {
             config.parameters = keywords.split(',').map(ToOwned::to_owned).collect();
         }
@@ -466,6 +503,9 @@ impl<'a> Side<'a> {
         script.number("hard_errors", &mut limits.hard_errors)?;
         script.number("junk_commands", &mut limits.junk_commands)?;
         script.number("refusals", &mut limits.refusals)?;
+        script.number("auth_line", &mut limits.auth_line)?;
+        script.number("auth_rounds", &mut limits.auth_rounds)?;
+        script.number("auth_failures", &mut limits.auth_failures)?;
         script.number("minimum_rate", &mut config.timeouts.minimum_rate)?;
         match script.setting("message_size") {
             Some("none") => limits.message_size = None,
@@ -483,6 +523,20 @@ impl<'a> Side<'a> {
             config.bare_newline = crate::bare_newline(policy)?;
         }
         config.allow_helo = script.setting("allow_helo") != Some("off");
+        config.allow_clear_text_auth = script.setting("allow_clear_text_auth") == Some("on");
+        config.nonces = Some(|| Some(NONCE));
+        config.tls = match script.setting("tls") {
+            None | Some("none") => client::TlsPolicy::None,
+            Some("opportunistic") => client::TlsPolicy::Opportunistic,
+            Some("required") => client::TlsPolicy::Required,
+            Some("implicit") => client::TlsPolicy::Implicit,
+            Some(_) => return Err("config: tls".to_owned()),
+        };
+        config.authentication = match (script.login("auth")?, script.login("auth_if_available")?) {
+            (Some(login), _) => client::Authentication::Required(login),
+            (None, Some(login)) => client::Authentication::IfAvailable(login),
+            (None, None) => client::Authentication::Never,
+        };
         script.number("in_flight", &mut config.in_flight)?;
         script.number("text_line", &mut config.text_line)?;
         Self::begin(script, Role::Client(Box::new(Client::new(config, Instant::default()))))
@@ -559,7 +613,7 @@ impl<'a> Side<'a> {
             }
             Happened::Server(event) => {
                 let name = server_event(&event);
-                let decision = self.decision(&name);
+                let decision = self.decision(&name).or_else(|| self.verdict(&event));
                 self.push_event(name);
                 if let (true, Role::Server(server)) = (event.is_question(), &mut self.machine) {
                     server.decide(decision.unwrap_or(Decision::Accept)).map_err(|error| error.to_string())?;
@@ -568,6 +622,18 @@ impl<'a> Side<'a> {
             Happened::Client(event) => self.push_event(client_event(&event)),
         }
         Ok(())
+    }
+
+    /// Whether the credentials are those of `config: user=NAME:PASSWORD`.
+    fn verdict(&self, event: &server::Event) -> Option<Decision> {
+        let server::Event::Authenticate(credentials) = event else { return None };
+        let user = self.script.setting("user").and_then(|user| user.split_once(':'));
+        Some(match user {
+            Some((name, password)) if credentials.username() == Some(name) => {
+                credentials.verify_password(&password.into()).into()
+            }
+            _ => credentials.unknown_user(&"salt".into()).into(),
+        })
     }
 
     fn decision(&self, event: &str) -> Option<Decision> {
@@ -610,11 +676,13 @@ impl<'a> Side<'a> {
         match verb {
             "send" | "stream" | "probe" => {
                 let (rest, content) = rest.split_once(" content ").unwrap_or((rest, "\"\""));
+                let (rest, requiretls) = rest.strip_suffix(" requiretls").map_or((rest, false), |rest| (rest, true));
                 let (from, to) = rest.split_once(" to ").ok_or("no recipients")?;
                 let (to, utf8) = to.strip_suffix(" smtputf8").map_or((to, false), |to| (to, true));
                 let mut envelope =
                     Envelope::new(from.trim_matches('-'), to.split(' ')).map_err(|error| error.to_string())?;
                 envelope.smtputf8 = utf8;
+                envelope.requiretls = requiretls;
                 match verb {
                     "send" => drop(client.send(envelope, quoted(content)?).map_err(misuse)?),
                     "probe" => drop(client.probe(envelope).map_err(misuse)?),
@@ -674,6 +742,16 @@ fn server_event(event: &server::Event) -> String {
         Event::Expand(query) => format!("expand {query}"),
         Event::Help(topic) => format!("help {topic}").trim_end().to_owned(),
         Event::Other { verb, argument } => format!("other {verb} {argument}").trim_end().to_owned(),
+        Event::StartTls => "starttls".to_owned(),
+        Event::Authenticate(credentials) => {
+            format!("auth {} {}", credentials.mechanism(), credentials.username().unwrap_or("-"))
+        }
+        Event::AuthenticationFailed(failure) => {
+            format!("auth failed {} {} {}", failure.failures, failure.mechanism, failure.username.as_deref().unwrap_or("-"))
+        }
+        Event::Authenticated(identity) => {
+            format!("authenticated {} {}", identity.mechanism, identity.username.as_deref().unwrap_or("-"))
+        }
         Event::Reset(ResetReason::Refused(reply)) => format!("reset refused {}", reply.code()),
         Event::Reset(reason) => format!("reset {reason:?}").to_lowercase(),
         Event::Abuse(abuse) => format!("abuse {abuse:?}"),

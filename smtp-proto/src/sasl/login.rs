@@ -42,6 +42,13 @@ pub enum InvalidLogin {
     Character(&'static str),
 }
 
+impl Login {
+    /// Which mechanisms to try, in this order.
+    pub fn preference(&self) -> &[&'static dyn Mechanism] {
+        self.mechanisms.as_deref().unwrap_or_default()
+    }
+}
+
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Login").field("username", &self.username).finish_non_exhaustive()

@@ -4,6 +4,7 @@
 //! challenges into responses. The server's side ([`ServerExchange`]) turns responses into [`Credentials`], which the
 //! application checks and gives a [`Verdict`] on.
 
+pub(crate) mod base64;
 mod credentials;
 mod login;
 
@@ -62,6 +63,20 @@ pub struct Context<'a> {
     pub plus_offered: bool,
     /// In a server: whether TLS proved who the client is.
     pub external: bool,
+}
+
+/// A source of nonces: octets that nobody can predict, from a cryptographic random source. `None` when it fails.
+pub type Nonces = fn() -> Option<[u8; 24]>;
+
+/// The operating system's source, where this crate may use it.
+pub(crate) fn default_nonces() -> Option<Nonces> {
+    #[cfg(feature = "getrandom")]
+    return Some(|| {
+        let mut nonce = [0; 24];
+        getrandom::fill(&mut nonce).ok().map(|()| nonce)
+    });
+    #[cfg(not(feature = "getrandom"))]
+    None
 }
 
 /// Data that both ends of a TLS connection know and nobody between them can have (RFC 5056).
