@@ -176,7 +176,7 @@ impl Client {
         if let Some(response) = exchange.side.initial_response() {
             let encoded = match response.reveal() {
                 [] => Secret::from("="),
-                response => base64::encode(response),
+                response => base64::encode(response).into(),
             };
             let length = line.len().saturating_add(encoded.reveal().len()).saturating_add(3);
             if length <= MAX_AUTH_COMMAND {
@@ -217,7 +217,7 @@ impl Client {
             (Some(_), Some(initial_response)) => Ok(initial_response),
             (Some(challenge), None) => exchange.side.respond(challenge.reveal()),
         };
-        let encoded = response.map(|response| base64::encode(response.reveal()));
+        let encoded = response.map(|response| Secret::from(base64::encode(response.reveal())));
         let line = match encoded {
             Ok(encoded) if encoded.reveal().len() <= MAX_AUTH_LINE.saturating_sub(2) => encoded,
             Ok(_) => {

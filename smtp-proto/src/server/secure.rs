@@ -238,7 +238,7 @@ impl Server {
         let encoded = base64::encode(challenge);
         self.output.gather(|out| {
             out.extend_from_slice(b"334 ");
-            out.extend_from_slice(encoded.reveal());
+            out.extend_from_slice(encoded.as_bytes());
             out.extend_from_slice(b"\r\n");
         });
         self.flush = true;
