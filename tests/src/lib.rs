@@ -5,6 +5,7 @@ pub mod maildir;
 pub mod pair;
 pub mod recorder;
 pub mod runtime;
+pub mod secrets;
 pub mod transcript;
 
 use smtp_proto::{Secret, sasl};

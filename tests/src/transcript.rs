@@ -12,7 +12,7 @@
 //! E: mail <a@a.test>                    an event; where one is given, all must be
 //! T: 300                                so many seconds pass
 //! X: eof | lost | mute | shutdown | shutdown now      what happens to the session; mute: writing fails
-//! X: tls | tls failed                   the handshake that the machine asks for
+//! X: tls | tls bound | tls failed       the handshake that the machine asks for; bound: with channel binding
 //! X: closed | error TEXT                how it ends
 //! ```
 //!
@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use smtp_proto::client::{self, Client, Content, Envelope, RecipientOutcome, RequestId};
-use smtp_proto::sasl::{self, Login, Mechanism};
+use smtp_proto::sasl::{self, ChannelBinding, Login, Mechanism};
 use smtp_proto::server::{self, Decision, ResetReason, Server, Shutdown};
 use smtp_proto::wire::{Escaped, Reply};
 use smtp_proto::{Error, Instant, Machine, Step, TlsInfo};
@@ -73,11 +73,19 @@ enum Act {
     EndOfFile,
     Lost,
     Mute,
-    /// The handshake that is due succeeds, or fails.
-    Tls(bool),
+    /// The handshake that is due.
+    Tls(Handshake),
     ShutDown(Shutdown),
     Closed,
     Failed(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Handshake {
+    Done,
+    /// With channel binding.
+    Bound,
+    Failed,
 }
 
 type Outcome<T = ()> = Result<T, String>;
@@ -158,8 +166,9 @@ impl Script {
                     "eof" => Act::EndOfFile,
                     "lost" => Act::Lost,
                     "mute" => Act::Mute,
-                    "tls" => Act::Tls(true),
-                    "tls failed" => Act::Tls(false),
+                    "tls" => Act::Tls(Handshake::Done),
+                    "tls bound" => Act::Tls(Handshake::Bound),
+                    "tls failed" => Act::Tls(Handshake::Failed),
                     "shutdown" => Act::ShutDown(Shutdown::AfterTransaction),
                     "shutdown now" => Act::ShutDown(Shutdown::Now),
                     "closed" => Act::Closed,
@@ -247,7 +256,7 @@ impl Script {
                     side.machine.connection_lost();
                     side.run()?;
                 }
-                Act::Tls(established) => side.tls(*established)?,
+                Act::Tls(handshake) => side.tls(*handshake)?,
                 Act::Mute => {
                     side.machine.write_failed();
                     side.run()?;
@@ -441,17 +450,17 @@ impl Role {
         }
     }
 
-    fn tls(&mut self, rx: &mut BytesMut, established: bool) -> Result<(), smtp_proto::ApiMisuse> {
-        let facts = || TlsInfo::new("TLSv1.3", "TLS_AES_256_GCM_SHA384");
+    fn tls(&mut self, rx: &mut BytesMut, handshake: Handshake) -> Result<(), smtp_proto::ApiMisuse> {
+        let mut facts = TlsInfo::new("TLSv1.3", "TLS_AES_256_GCM_SHA384");
+        facts.verified = matches!(self, Self::Client(_));
+        if handshake == Handshake::Bound {
+            facts.channel_bindings.push(ChannelBinding::tls_exporter([7; 32]));
+        }
         match self {
-            Self::Server(server) if established => server.tls_established(rx, facts())?,
-            Self::Client(client) if established => {
-                let mut facts = facts();
-                facts.verified = true;
-                client.tls_established(rx, facts)?;
-            }
-            Self::Server(server) => server.tls_failed(),
-            Self::Client(client) => client.tls_failed(),
+            Self::Server(server) if handshake == Handshake::Failed => server.tls_failed(),
+            Self::Client(client) if handshake == Handshake::Failed => client.tls_failed(),
+            Self::Server(server) => server.tls_established(rx, facts)?,
+            Self::Client(client) => client.tls_established(rx, facts)?,
         }
         Ok(())
     }
@@ -594,11 +603,11 @@ impl<'a> Side<'a> {
         Err("the machine does not come to rest".to_owned())
     }
 
-    fn tls(&mut self, established: bool) -> Outcome {
+    fn tls(&mut self, handshake: Handshake) -> Outcome {
         if !std::mem::take(&mut self.upgrading) {
             return Err("the machine does not ask for TLS".to_owned());
         }
-        self.machine.tls(&mut self.rx, established).map_err(|misuse| misuse.to_string())?;
+        self.machine.tls(&mut self.rx, handshake).map_err(|misuse| misuse.to_string())?;
         self.run()
     }
 

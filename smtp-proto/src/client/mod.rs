@@ -41,7 +41,7 @@ const OWN_COMMANDS: [&str; 11] =
     ["EHLO", "HELO", "LHLO", "MAIL", "RCPT", "DATA", "BDAT", "BURL", "STARTTLS", "AUTH", "QUIT"];
 
 fn verb(line: &str) -> &str {
-    line.split(' ').next().unwrap_or_default()
+    line.trim_start().split(' ').next().unwrap_or_default()
 }
 
 /// What happens in a session.
