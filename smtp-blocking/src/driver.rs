@@ -5,12 +5,16 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use smtp_proto::adapter::{Error, ReadSize};
-use smtp_proto::{Machine, Step};
+use smtp_proto::{Machine, Step, TlsInfo};
 
+use crate::channel::Channel;
 use crate::stream::Stream;
 
 /// How long a write may stand still before a read is tried.
 const STALL: Duration = Duration::from_millis(100);
+
+/// How long a read lasts that is tried in between.
+const GLANCE: Duration = Duration::from_millis(1);
 
 /// How long, and for how many octets, a connection is read on when all is said.
 const LINGER: Duration = Duration::from_secs(2);
@@ -18,7 +22,7 @@ const LINGER_OCTETS: usize = 4 * 1024 * 1024;
 
 /// A machine with its connection.
 pub(crate) struct Driver<S, M> {
-    stream: S,
+    channel: Channel<S>,
     pub(crate) machine: M,
     peer: String,
     epoch: Instant,
@@ -42,9 +46,15 @@ pub(crate) enum Next<E> {
 
 impl<S: Stream, M: Machine> Driver<S, M> {
     /// `epoch` is the moment the machine was given as zero.
-    pub(crate) fn new(stream: S, machine: M, peer: String, epoch: Instant, attention: Option<Duration>) -> Self {
+    pub(crate) fn new(
+        channel: Channel<S>,
+        machine: M,
+        peer: String,
+        epoch: Instant,
+        attention: Option<Duration>,
+    ) -> Self {
         Self {
-            stream,
+            channel,
             machine,
             peer,
             epoch,
@@ -71,13 +81,10 @@ impl<S: Stream, M: Machine> Driver<S, M> {
                 Step::Decide => return Ok(Next::Decide),
                 Step::Write => self.write(),
                 Step::Read => self.read(self.attention),
-                Step::UpgradeTls => {
-                    self.machine.tls_failed();
-                    Ok(())
-                }
+                Step::UpgradeTls => self.upgrade(),
                 Step::Close => {
                     // The peer may be gone already: all is said anyhow.
-                    let _ = self.stream.close();
+                    let _ = self.channel.close(Instant::now() + LINGER);
                     return Ok(Next::Closed);
                 }
             };
@@ -98,8 +105,8 @@ impl<S: Stream, M: Machine> Driver<S, M> {
     pub(crate) fn linger(&mut self) {
         let (until, mut left) = (Instant::now() + LINGER, LINGER_OCTETS);
         let mut room = [0; 4096];
-        while left > 0 && Instant::now() < until && self.stream.set_read_timeout(Some(LINGER)).is_ok() {
-            match self.stream.read(&mut room) {
+        while left > 0 && Instant::now() < until && self.channel.stream().set_read_timeout(Some(LINGER)).is_ok() {
+            match self.channel.stream().read(&mut room) {
                 Ok(count @ 1..) => left = left.saturating_sub(count),
                 _ => return,
             }
@@ -119,7 +126,31 @@ impl<S: Stream, M: Machine> Driver<S, M> {
             return Ok(());
         }
         *set = timeout;
-        if write { self.stream.set_write_timeout(timeout) } else { self.stream.set_read_timeout(timeout) }
+        let stream = self.channel.stream();
+        if write { stream.set_write_timeout(timeout) } else { stream.set_read_timeout(timeout) }
+    }
+
+    /// The handshake of TLS, or as much of it as there is time for.
+    fn upgrade(&mut self) -> io::Result<()> {
+        if !self.rx.is_empty() {
+            // What came in clear is not for TLS: the machine refuses it.
+            let _ = self.machine.tls_established(&mut self.rx, TlsInfo::default());
+            return Ok(());
+        }
+        self.limit(true, Some(STALL))?;
+        self.limit(false, self.attention)?;
+        match self.channel.handshake(&self.peer) {
+            Ok(tls) => {
+                // What does not fit fails the session.
+                let _ = self.machine.tls_established(&mut self.rx, tls);
+            }
+            Err(error) if waited(&error) => return Err(error),
+            Err(error) => {
+                self.machine.tls_failed();
+                self.broken.get_or_insert(error);
+            }
+        }
+        Ok(())
     }
 
     fn write(&mut self) -> io::Result<()> {
@@ -127,11 +158,11 @@ impl<S: Stream, M: Machine> Driver<S, M> {
         let output = self.machine.output();
         let mut slices = [IoSlice::new(&[]); 256];
         let count = output.chunks_vectored(&mut slices);
-        match self.stream.write_vectored(slices.get(..count).unwrap_or_default()) {
+        match self.channel.write(slices.get(..count).unwrap_or_default()) {
             Ok(written) if written > 0 => output.advance(written),
             // A peer that does not take our octets may be waiting for us to take its own.
             Err(error) if waited(&error) && self.rx.len() <= self.read_size.octets() => {
-                return self.read(Some(Duration::from_millis(1)));
+                return self.read(Some(GLANCE));
             }
             Err(error) if waited(&error) => {}
             failed => {
@@ -143,14 +174,11 @@ impl<S: Stream, M: Machine> Driver<S, M> {
     }
 
     fn read(&mut self, longest: Option<Duration>) -> io::Result<()> {
-        self.limit(false, longest)?;
         // What fails here fails again at the next write.
-        let _ = self.stream.flush();
-        let filled = self.rx.len();
-        self.rx.resize(filled + self.read_size.octets(), 0);
-        let received = self.stream.read(self.rx.get_mut(filled..).unwrap_or_default());
-        self.rx.truncate(filled + received.as_ref().map_or(0, |received| *received));
-        let received = received?;
+        let _ = self.channel.flush();
+        // As when a write stands still.
+        self.limit(false, if self.channel.unsent() { Some(GLANCE) } else { longest })?;
+        let received = self.channel.read(&mut self.rx, self.read_size.octets())?;
         self.read_size.note(received);
         if received == 0 {
             self.machine.peer_closed();
@@ -160,6 +188,6 @@ impl<S: Stream, M: Machine> Driver<S, M> {
 }
 
 /// Whether nothing is wrong but that nothing happened in time.
-fn waited(error: &io::Error) -> bool {
+pub(crate) fn waited(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
