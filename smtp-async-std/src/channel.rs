@@ -3,11 +3,18 @@
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::BytesMut;
 use futures_io::{AsyncRead, AsyncWrite};
+use futures_lite::AsyncReadExt;
 use smtp_proto::TlsInfo;
 use smtp_proto::adapter::tls::{TlsSide, Tunnel};
+
+use crate::deadline::within;
+
+/// How much is read on when all is said.
+const LINGER_OCTETS: usize = 4 * 1024 * 1024;
 
 /// A stream, and the TLS over it once that has begun.
 pub(crate) struct Channel<S> {
@@ -20,11 +27,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
     /// In clear.
     pub(crate) fn new(stream: S, side: TlsSide) -> Self {
         Self { stream, tunnel: None, side }
-    }
-
-    /// The stream below, of which only what does not matter may be read.
-    pub(crate) fn stream(&mut self) -> &mut S {
-        &mut self.stream
     }
 
     /// Begins TLS, or goes on with its handshake.
@@ -85,6 +87,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
             let _ = ready!(polled(tunnel.close(&mut Lent { stream: &mut self.stream, context })));
         }
         Pin::new(&mut self.stream).poll_close(context)
+    }
+
+    /// Reads on for a while, below TLS: a connection that is closed with input unread is reset, and the last octets
+    /// that were written are lost with it.
+    pub(crate) async fn linger(&mut self, until: Instant) {
+        let mut room = vec![0; 4096];
+        let mut left = LINGER_OCTETS;
+        while let Some(Ok(count @ 1..)) = within(Some(until), self.stream.read(&mut room)).await {
+            left = left.saturating_sub(count);
+            if left == 0 {
+                return;
+            }
+        }
     }
 }
 

@@ -16,9 +16,8 @@ const STALL: Duration = Duration::from_millis(100);
 /// How long a read lasts that is tried in between.
 const GLANCE: Duration = Duration::from_millis(1);
 
-/// How long, and for how many octets, a connection is read on when all is said.
+/// How long to wait for the peer when all is said.
 const LINGER: Duration = Duration::from_secs(2);
-const LINGER_OCTETS: usize = 4 * 1024 * 1024;
 
 /// A machine with its connection.
 pub(crate) struct Driver<S, M> {
@@ -30,8 +29,6 @@ pub(crate) struct Driver<S, M> {
     read_size: ReadSize,
     /// The longest that a single wait lasts before the caller is asked.
     attention: Option<Duration>,
-    /// What was set last.
-    timeouts: [Option<Duration>; 2],
     broken: Option<io::Error>,
 }
 
@@ -61,7 +58,6 @@ impl<S: Stream, M: Machine> Driver<S, M> {
             rx: BytesMut::new(),
             read_size: ReadSize::default(),
             attention,
-            timeouts: [None; 2],
             broken: None,
         }
     }
@@ -84,7 +80,7 @@ impl<S: Stream, M: Machine> Driver<S, M> {
                 Step::UpgradeTls => self.upgrade(),
                 Step::Close => {
                     // The peer may be gone already: all is said anyhow.
-                    let _ = self.channel.close(Instant::now() + LINGER);
+                    let _ = self.channel.close(LINGER);
                     return Ok(Next::Closed);
                 }
             };
@@ -100,17 +96,9 @@ impl<S: Stream, M: Machine> Driver<S, M> {
         }
     }
 
-    /// Waits for the peer to close as well, reading on for a while: a connection that is closed with input unread is
-    /// reset, and the last replies are lost with it.
+    /// Waits for the peer to close as well.
     pub(crate) fn linger(&mut self) {
-        let (until, mut left) = (Instant::now() + LINGER, LINGER_OCTETS);
-        let mut room = [0; 4096];
-        while left > 0 && Instant::now() < until && self.channel.stream().set_read_timeout(Some(LINGER)).is_ok() {
-            match self.channel.stream().read(&mut room) {
-                Ok(count @ 1..) => left = left.saturating_sub(count),
-                _ => return,
-            }
-        }
+        self.channel.linger(LINGER);
     }
 
     /// Makes the next read or write end in time for the machine's deadline, and after `longest` in any case.
@@ -118,16 +106,7 @@ impl<S: Stream, M: Machine> Driver<S, M> {
         let now = self.epoch.elapsed();
         let left = self.machine.deadline().map(|deadline| deadline.elapsed().saturating_sub(now));
         let timeout = [left, longest].into_iter().flatten().min().map(|wait| wait.max(Duration::from_millis(1)));
-        let [read, written] = &mut self.timeouts;
-        let set = if write { written } else { read };
-        // Near enough: the system is not called for every read.
-        let near = |set: Duration, wanted: Duration| wanted / 2 <= set && set <= wanted.saturating_add(wanted / 64);
-        if *set == timeout || set.zip(timeout).is_some_and(|(set, wanted)| near(set, wanted)) {
-            return Ok(());
-        }
-        *set = timeout;
-        let stream = self.channel.stream();
-        if write { stream.set_write_timeout(timeout) } else { stream.set_read_timeout(timeout) }
+        self.channel.set_timeout(write, timeout)
     }
 
     /// The handshake of TLS, or as much of it as there is time for.
@@ -137,13 +116,10 @@ impl<S: Stream, M: Machine> Driver<S, M> {
             let _ = self.machine.tls_established(&mut self.rx, TlsInfo::default());
             return Ok(());
         }
-        self.limit(true, Some(STALL))?;
-        self.limit(false, self.attention)?;
+        self.limit(true, Some(STALL)).and(self.limit(false, self.attention))?;
         match self.channel.handshake(&self.peer) {
-            Ok(tls) => {
-                // What does not fit fails the session.
-                let _ = self.machine.tls_established(&mut self.rx, tls);
-            }
+            // What does not fit fails the session.
+            Ok(tls) => _ = self.machine.tls_established(&mut self.rx, tls),
             Err(error) if waited(&error) => return Err(error),
             Err(error) => {
                 self.machine.tls_failed();

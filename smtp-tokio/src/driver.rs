@@ -8,14 +8,13 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use smtp_proto::adapter::{Error, ReadSize};
 use smtp_proto::{Machine, Step, TlsInfo};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::channel::Channel;
 use crate::deadline::within;
 
-/// How long, and for how many octets, a connection is read on when all is said.
+/// How long to wait for the peer when all is said.
 const LINGER: Duration = Duration::from_secs(2);
-const LINGER_OCTETS: usize = 4 * 1024 * 1024;
 
 /// A machine with its connection.
 pub(crate) struct Driver<S, M> {
@@ -79,18 +78,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Driver<S, M> {
         }
     }
 
-    /// Waits for the peer to close as well, reading on for a while: a connection that is closed with input unread is
-    /// reset, and the last replies are lost with it.
+    /// Waits for the peer to close as well.
     pub(crate) async fn linger(&mut self) {
-        let mut room = vec![0; 4096];
-        let mut left = LINGER_OCTETS;
-        let until = Some(Instant::now() + LINGER);
-        while let Some(Ok(count @ 1..)) = within(until, self.channel.stream().read(&mut room)).await {
-            left = left.saturating_sub(count);
-            if left == 0 {
-                return;
-            }
-        }
+        self.channel.linger(Instant::now() + LINGER).await;
     }
 
     /// When the machine wants to be called at the latest.
@@ -108,10 +98,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Driver<S, M> {
         let deadline = self.deadline();
         let handshake = poll_fn(|context| self.channel.poll_handshake(context, &self.peer));
         match within(deadline, handshake).await {
-            Some(Ok(tls)) => {
-                // What does not fit fails the session.
-                let _ = self.machine.tls_established(&mut self.rx, tls);
-            }
+            // What does not fit fails the session.
+            Some(Ok(tls)) => _ = self.machine.tls_established(&mut self.rx, tls),
             Some(Err(error)) => {
                 self.machine.tls_failed();
                 self.broken.get_or_insert(error);
