@@ -38,7 +38,7 @@ impl Mechanism for CramMd5 {
 
     fn server(&self, context: &Context<'_>) -> Option<Box<dyn ServerExchange>> {
         // A message identifier, as RFC 2195 section 2 wants, all of whose left side cannot be guessed.
-        let (left, right) = context.nonce.as_ref()?.split_at(12);
+        let (left, right) = context.nonce.as_ref()?.split_first_chunk::<12>()?;
         let challenge = format!("<{}.{}@{}>", hex(left).as_str(), hex(right).as_str(), context.host);
         Some(Box::new(CramMd5Server { challenge, state: State::Begin }))
     }

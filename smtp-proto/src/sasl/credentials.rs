@@ -99,8 +99,7 @@ impl Credentials {
     /// PLAIN and LOGIN; where that is impossible, and without the feature, octet by octet.
     ///
     /// In SCRAM this makes keys with a salt of its own for each exchange, which takes thousands of hashes, and a
-    /// changing salt tells a user from what [`unknown_user`](Self::unknown_user) gives. Better keep [`ScramKeys`].
-    #[cfg_attr(not(feature = "scram"), doc = "\n[`ScramKeys`]: crate::sasl")]
+    /// changing salt tells a user from what [`unknown_user`](Self::unknown_user) gives. Better keep `ScramKeys`.
     pub fn verify_password(&self, password: &Secret) -> Verdict {
         if !self.acts_for_itself() || password.reveal().is_empty() {
             return Verdict::Refused;
@@ -116,7 +115,8 @@ impl Credentials {
     }
 
     /// Compares with the keys that are stored instead of a password: SCRAM with the same hash, PLAIN and LOGIN.
-    /// Refuses any other mechanism.
+    /// Refuses any other mechanism, and other hashes at once, which tells the user from one who does not exist: offer
+    /// SCRAM only with the hashes that there are keys for.
     #[cfg(feature = "scram")]
     pub fn verify_keys(&self, keys: &ScramKeys) -> Verdict {
         if !self.acts_for_itself() {

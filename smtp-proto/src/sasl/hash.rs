@@ -47,13 +47,24 @@ fn taken(octets: &mut [u8]) -> Secret {
 mod tests {
     use super::*;
 
+    const LONG_KEY: [u8; 80] = [0xaa; 80];
+    const LONG_TEXT: &[u8] = b"Test Using Larger Than Block-Size Key - Hash Key First";
+
+    #[cfg(feature = "scram")]
+    #[test]
+    fn the_vectors_of_rfc_2202_for_sha_1() {
+        let sum = keyed_hash::<sha1::Sha1>(b"Jefe", &[b"what do ya want ", b"for nothing?"]);
+        assert_eq!(crate::sasl::base64::encode(sum.reveal()), "7/zfauXrL6LSdBbV8YTfnCWafHk=");
+        let sum = keyed_hash::<sha1::Sha1>(&LONG_KEY, &[LONG_TEXT]);
+        assert_eq!(crate::sasl::base64::encode(sum.reveal()), "qkrl4VJy0A6VcFY3zoo7Ve1AIRI=");
+    }
+
     #[cfg(feature = "cram-md5")]
     #[test]
-    fn the_vectors_of_rfc_2202() {
+    fn the_vectors_of_rfc_2202_for_md5() {
         let sum = keyed_hash::<md5::Md5>(b"Jefe", &[b"what do ya want ", b"for nothing?"]);
         assert_eq!(sum.reveal(), 0x750c783e6ab0b503eaa86e310a5db738_u128.to_be_bytes());
-        // A key longer than a block.
-        let sum = keyed_hash::<md5::Md5>(&[0xaa; 80], &[b"Test Using Larger Than Block-Size Key - Hash Key First"]);
+        let sum = keyed_hash::<md5::Md5>(&LONG_KEY, &[LONG_TEXT]);
         assert_eq!(sum.reveal(), 0x6b1ab7fe4bd7bf8f0b62e6ce61b9d0cd_u128.to_be_bytes());
     }
 }

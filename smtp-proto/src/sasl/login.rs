@@ -40,7 +40,7 @@ pub enum InvalidLogin {
     #[error("the {0} is empty")]
     Empty(&'static str),
     /// It holds a character that no mechanism can carry.
-    #[error("the {0} holds control characters")]
+    #[error("the {0} holds a character that cannot be sent")]
     Character(&'static str),
     /// It is not UTF-8.
     #[error("the {0} is not UTF-8")]
@@ -66,6 +66,9 @@ impl Login {
     /// When one of them is empty or holds what no mechanism can carry.
     pub fn token(username: impl Into<String>, token: impl Into<Secret>) -> Result<Self, InvalidLogin> {
         let token = checked_secret(token.into(), "token")?;
+        if !token.reveal().iter().all(u8::is_ascii_graphic) {
+            return Err(InvalidLogin::Character("token"));
+        }
         Ok(Self::new(checked_text(username.into(), "user name")?, Proof::Token(token)))
     }
 
@@ -198,6 +201,7 @@ mod tests {
             let login = Login::external().authorization_identity(bad);
             assert_eq!(login.unwrap_err(), InvalidLogin::Character("authorization identity"));
         }
+        assert_eq!(Login::token("u", "Bearer abc").unwrap_err(), InvalidLogin::Character("token"));
         assert_eq!(Login::password("u", vec![0xff]).unwrap_err(), InvalidLogin::Encoding("password"));
         assert_eq!(
             Login::external().authorization_identity("").unwrap_err(),

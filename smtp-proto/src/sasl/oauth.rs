@@ -1,6 +1,5 @@
 //! XOAUTH2 (Google) and OAUTHBEARER (RFC 7628): an OAuth 2 access token.
 
-use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::string::String;
 
@@ -153,7 +152,7 @@ fn bearer(value: &str) -> Option<Secret> {
     let (scheme, token) = value.split_once(' ')?;
     let token = token.trim_start_matches(' ');
     let good = !token.is_empty() && token.bytes().all(|octet| octet.is_ascii_graphic());
-    (scheme.eq_ignore_ascii_case("Bearer") && good).then(|| Secret::from(token.to_owned()))
+    (scheme.eq_ignore_ascii_case("Bearer") && good).then(|| Secret::from(token))
 }
 
 #[cfg(test)]

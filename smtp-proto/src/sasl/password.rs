@@ -168,6 +168,23 @@ mod tests {
         assert!(credentials.unknown_user(&"s".into()) == Verdict::Refused);
     }
 
+    /// SASL-002
+    #[cfg(feature = "scram")]
+    #[test]
+    fn a_password_is_checked_as_prepared_and_with_stored_keys() {
+        use crate::sasl::{ScramHash, ScramKeys};
+        let ServerStep::Credentials(credentials) = plain("\0Kurt\0I\u{ad}X".as_bytes()) else { panic!() };
+        assert!(credentials.verify_password(&"IX".into()) == Verdict::Accepted);
+        for hash in [ScramHash::Sha1, ScramHash::Sha256] {
+            let keys = |password: &str| ScramKeys::new(hash, &password.into(), b"salt", 4096).unwrap();
+            assert!(credentials.verify_keys(&keys("IX")) == Verdict::Accepted);
+            assert!(credentials.verify_keys(&keys("ix")) == Verdict::Refused);
+        }
+        let ServerStep::Credentials(credentials) = plain(b"Ursel\0Kurt\0IX") else { panic!() };
+        let keys = ScramKeys::new(ScramHash::Sha256, &"IX".into(), b"salt", 4096).unwrap();
+        assert!(credentials.verify_keys(&keys) == Verdict::Refused);
+    }
+
     /// SASL-001
     #[test]
     fn plain_refuses_what_is_malformed() {

@@ -11,7 +11,7 @@ use super::message::{Attributes, Flag, Flaw, Header, binding_value, exclusive_or
 use super::{Scram, ScramClaim, ScramKeys};
 use crate::sasl::{
     ChannelBinding, Context, Credentials, Evidence, Failure, ServerExchange, ServerStep, Verdict, base64, prepare,
-    saslname, single,
+    saslname,
 };
 use crate::secret::Secret;
 
@@ -61,7 +61,11 @@ impl ScramServer {
             return Err(Failure::Malformed);
         }
         let username = prepare::name(&username).map(Cow::into_owned).ok_or(Failure::Malformed)?;
-        let identity = header.authorization_identity.map(|name| single::name(name.as_bytes())).transpose()?;
+        let identity = match header.authorization_identity {
+            // Prepared like the user name, so that the two can be compared.
+            Some(name) => Some(prepare::name(&name).map(Cow::into_owned).ok_or(Failure::Malformed)?),
+            None => None,
+        };
         let binding = binding_value(raw_header, self.binding(header.flag)?);
         let first = First { bare: bare.to_owned(), binding, nonce: [nonce, &self.nonce].concat() };
         let claim = ScramClaim { hash: self.mechanism.hash, nonce: Secret::from(&*self.nonce) };
