@@ -22,8 +22,8 @@ fn pair(pipelining: bool) -> Pair {
     let mut client = smtp_tests::in_clear("c.test");
     client.text_line = usize::MAX;
     let mut pair = Pair::new(client, config);
-    pair.decide = Box::new(|event| match event {
-        server::Event::Recipient(recipient) if recipient.forward_path.to_string().starts_with("no") => REFUSED.into(),
+    pair.decide_recipient = Box::new(|recipient| match recipient.forward_path.to_string() {
+        refused if refused.starts_with("no") => REFUSED.into(),
         _ => Decision::Accept,
     });
     pair
@@ -405,10 +405,12 @@ fn the_server_equals_the_model_on_random_commands() {
         let mut text = Vec::new();
         loop {
             match server.step(Instant::default(), rx).unwrap() {
-                Step::Event(server::Event::Recipient(recipient))
-                    if recipient.forward_path.to_string() == "no@b.test" =>
-                {
-                    server.decide(REFUSED.into()).unwrap();
+                Step::Event(server::Event::Recipients(recipients)) => {
+                    let decision = |recipient: &server::Recipient| match recipient.forward_path.to_string() {
+                        refused if refused == "no@b.test" => REFUSED.into(),
+                        _ => Decision::Accept,
+                    };
+                    server.decide(Decision::Each(recipients.iter().map(decision).collect())).unwrap();
                 }
                 Step::Event(event) if event.is_question() => server.decide(Decision::Accept).unwrap(),
                 Step::Event(_) => {}

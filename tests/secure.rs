@@ -243,7 +243,7 @@ fn a_verdict_fits_credentials_and_nothing_else() {
     let mut server = server(server::TlsPolicy::None);
     let mut rx = BytesMut::from("HELO a\r\n");
     assert_eq!(server.step(NOW, &mut rx), Ok(Step::Event(Event::Connected)));
-    assert_eq!(server.decide(Verdict::Refused.into()), Err(ApiMisuse::UnfitVerdict));
+    assert_eq!(server.decide(Verdict::Refused.into()), Err(ApiMisuse::UnfitDecision));
     let (said, ..) = run(&mut server, &mut rx);
     assert!(said.starts_with("451 "), "{said}");
 }

@@ -55,6 +55,12 @@ pub trait Handler: Send {
         Decision::Accept
     }
 
+    /// All recipients that the client has sent in one go: decide them together. One decision for each, in their order.
+    /// Default: [`recipient`](Handler::recipient), one after the other.
+    fn recipients(&mut self, session: &Session, recipients: Vec<Recipient>) -> Vec<Decision> {
+        recipients.into_iter().map(|recipient| self.recipient(session, recipient)).collect()
+    }
+
     /// The content is about to come.
     fn data(&mut self, session: &Session) -> Decision {
         Decision::Accept
@@ -116,7 +122,7 @@ pub(crate) fn dispatch<H: Handler>(handler: &mut H, session: &Session, event: Ev
             None
         }
         Event::Mail(mail) => Some(handler.mail(session, mail)),
-        Event::Recipient(recipient) => Some(handler.recipient(session, recipient)),
+        Event::Recipients(recipients) => Some(Decision::Each(handler.recipients(session, recipients))),
         Event::Data => Some(handler.data(session)),
         Event::Body(content) => handler.body(session, content).refusal(),
         Event::MessageEnd { size } => Some(handler.message_end(session, size)),

@@ -52,7 +52,9 @@ pub struct Pair {
     pub client: Client,
     /// The server.
     pub server: Server,
-    /// Answers the server's questions.
+    /// Answers the server's questions about recipients.
+    pub decide_recipient: Box<dyn FnMut(&server::Recipient) -> Decision>,
+    /// Answers the server's other questions.
     pub decide: Box<dyn FnMut(&server::Event) -> Decision>,
     /// What happened at the client.
     pub client_events: Vec<client::Event>,
@@ -83,6 +85,7 @@ impl Pair {
         Self {
             client: Client::new(client, Instant::default()),
             server: Server::new(Arc::new(server), Instant::default()),
+            decide_recipient: Box::new(|_| Decision::Accept),
             decide: Box::new(|_| Decision::Accept),
             client_events: Vec::new(),
             server_events: Vec::new(),
@@ -203,7 +206,15 @@ impl Pair {
                 .unwrap_or_else(|error| panic!("a server never fails: {error}"))
             {
                 Step::Event(event) => {
-                    if event.is_question() {
+                    if let server::Event::Recipients(recipients) = &event {
+                        // In any order: the replies keep theirs.
+                        let mut undecided: Vec<_> = recipients.iter().collect();
+                        while !undecided.is_empty() {
+                            let recipient = undecided.swap_remove(numbers.below(undecided.len()));
+                            let decision = (self.decide_recipient)(recipient);
+                            assert_eq!(self.server.decide_recipient(recipient.index, decision), Ok(()));
+                        }
+                    } else if event.is_question() {
                         let decision = (self.decide)(&event);
                         assert_eq!(self.server.decide(decision), Ok(()));
                     }
@@ -267,7 +278,9 @@ impl Pair {
         for event in &self.server_events {
             match event {
                 server::Event::Mail(_) => (recipients, content) = (Vec::new(), Bytes::new()),
-                server::Event::Recipient(recipient) => recipients.push(recipient.forward_path.to_string()),
+                server::Event::Recipients(more) => {
+                    recipients.extend(more.iter().map(|recipient| recipient.forward_path.to_string()));
+                }
                 server::Event::Body(octets) => content = octets.clone(),
                 server::Event::MessageEnd { .. } => delivered.push((recipients.clone(), content.clone())),
                 _ => {}

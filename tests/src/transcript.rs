@@ -620,6 +620,18 @@ impl<'a> Side<'a> {
                     server.decide(refusal).map_err(|error| error.to_string())?;
                 }
             }
+            Happened::Server(server::Event::Recipients(recipients)) => {
+                let decisions = recipients.iter().map(|recipient| {
+                    let name = recipient_event(recipient);
+                    let decision = self.decision(&name);
+                    self.push_event(name);
+                    decision.unwrap_or(Decision::Accept)
+                });
+                let decisions = Decision::Each(decisions.collect());
+                if let Role::Server(server) = &mut self.machine {
+                    server.decide(decisions).map_err(|error| error.to_string())?;
+                }
+            }
             Happened::Server(event) => {
                 let name = server_event(&event);
                 let decision = self.decision(&name).or_else(|| self.verdict(&event));
@@ -738,13 +750,6 @@ fn server_event(event: &server::Event) -> String {
         Event::Connected => "connected".to_owned(),
         Event::Hello(hello) => format!("{} {}", if hello.extended { "ehlo" } else { "helo" }, hello.name),
         Event::Mail(mail) => format!("mail <{}>{}", mail.reverse_path, mail.parameters),
-        Event::Recipient(recipient) => {
-            let mut text = format!("rcpt {}", recipient.forward_path);
-            for parameter in &recipient.parameters {
-                let _ = write!(text, " {parameter}");
-            }
-            text
-        }
         Event::Data => "data".to_owned(),
         Event::MessageEnd { size } => format!("message {size}"),
         Event::Verify(query) => format!("verify {query}"),
@@ -767,6 +772,14 @@ fn server_event(event: &server::Event) -> String {
         Event::Closing(reason) => format!("closing {reason:?}"),
         event => format!("{event:?}"),
     }
+}
+
+fn recipient_event(recipient: &server::Recipient) -> String {
+    let mut text = format!("rcpt {}", recipient.forward_path);
+    for parameter in &recipient.parameters {
+        let _ = write!(text, " {parameter}");
+    }
+    text
 }
 
 fn client_event(event: &client::Event) -> String {

@@ -7,14 +7,15 @@ use bytes::BytesMut;
 use zeroize::Zeroize;
 
 use super::config::MIN_AUTH_LINE;
-use super::event::{Abuse, CloseReason, Decision, Event, Hello, Mail, Recipient, ResetReason};
+use super::event::{Abuse, CloseReason, Decision, Event, Hello, Mail, ResetReason};
+use super::recipients::OpenRecipients;
 use super::secure::Exchange;
 use super::session::Transaction;
-use super::{Content, MIN_RECIPIENTS, Server, State, replies};
+use super::{Content, Server, State, replies};
 use crate::machine::Step;
 use crate::wire::{
-    Command, ForwardPath, HelloName, Line, MailParameters, Parameter, Query, Reply, ReplyCode, ReplyForm, ReversePath,
-    Severity, are_ascii,
+    Command, HelloName, Line, MailParameters, Query, Reply, ReplyCode, ReplyForm, ReversePath,
+    Severity,
 };
 
 /// The shortest limit on command lines there may be (RFC 5321 section 4.5.3.1.4).
@@ -30,7 +31,7 @@ pub(super) enum Question {
     /// With the reply that is due.
     AuthenticationFailed(Reply),
     Mail(Transaction),
-    Recipient,
+    Recipients(OpenRecipients),
     Data,
     Message,
     /// VRFY or EXPN, with whether the reply may hold UTF-8.
@@ -48,9 +49,10 @@ impl Server {
     /// Takes the next command off `rx` and deals with it.
     pub(super) fn next_command(&mut self, rx: &mut BytesMut) -> Option<Step<Event>> {
         let limits = &self.config.limits;
+        let command_line = self.command_line();
         let is_auth = self.lines.is_at_start() && rx.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
-        let longest = if is_auth { limits.auth_line.max(MIN_AUTH_LINE) } else { limits.command_line };
-        match self.lines.read(rx, longest.max(MIN_COMMAND_LINE), limits.discarded_line) {
+        let longest = if is_auth { limits.auth_line.max(MIN_AUTH_LINE).max(command_line) } else { command_line };
+        match self.lines.read(rx, longest, limits.discarded_line) {
             Line::Partial => return self.starved(),
             Line::Endless => self.end(CloseReason::Abuse(Abuse::EndlessLine), Some(&replies::ENDLESS)),
             Line::TooLong => {
@@ -67,7 +69,7 @@ impl Server {
                 match command {
                     Ok(Command::Quit) => self.end(CloseReason::Quit, Some(&replies::BYE)),
                     _ if self.no_service => self.wrong(&replies::NO_SERVICE),
-                    Ok(command) => self.command(command, !rx.is_empty()),
+                    Ok(command) => self.command(command, rx),
                     Err(error) => self.wrong(&replies::command_error(error)),
                 }
             }
@@ -75,8 +77,14 @@ impl Server {
         None
     }
 
-    /// `more` says that the client did not wait for the reply.
-    fn command(&mut self, command: Command, more: bool) {
+    /// The longest command line, in octets with CRLF.
+    pub(super) fn command_line(&self) -> usize {
+        self.config.limits.command_line.max(MIN_COMMAND_LINE)
+    }
+
+    fn command(&mut self, command: Command, rx: &mut BytesMut) {
+        // The client did not wait for the reply.
+        let more = !rx.is_empty();
         let last_of_group = !matches!(command, Command::Mail { .. } | Command::Rcpt { .. } | Command::Rset);
         if last_of_group {
             // RFC 2920 section 3.2: the replies to these are not held back.
@@ -96,7 +104,7 @@ impl Server {
             Command::StartTls => self.starttls(),
             Command::Auth { mechanism, initial_response } => self.auth(&mechanism, initial_response.as_ref()),
             Command::Mail { reverse_path, parameters } => self.mail(reverse_path, parameters),
-            Command::Rcpt { forward_path, parameters } => self.rcpt(forward_path, parameters),
+            Command::Rcpt { forward_path, parameters } => self.rcpt(forward_path, parameters, rx),
             Command::Data => self.data(),
             Command::Ehlo(name) => self.hello(name, true),
             Command::Helo(name) => self.hello(name, false),
@@ -157,26 +165,6 @@ impl Server {
             ..Transaction::default()
         };
         self.ask(Question::Mail(transaction), Event::Mail(Mail { reverse_path, parameters }));
-    }
-
-    fn rcpt(&mut self, forward_path: ForwardPath, parameters: alloc::vec::Vec<Parameter>) {
-        let extended = self.session.hello.as_ref().is_some_and(|hello| hello.extended);
-        let Some(transaction) = &mut self.session.transaction else {
-            return self.wrong(&replies::MAIL_FIRST);
-        };
-        if !(parameters.is_empty() || extended && self.config.knows(&parameters)) {
-            return self.wrong(&replies::UNKNOWN_PARAMETER);
-        }
-        let ascii = forward_path.is_ascii() && are_ascii(&parameters);
-        if !ascii && !transaction.smtputf8 {
-            return self.wrong(&replies::NEEDS_SMTPUTF8);
-        }
-        if transaction.recipients >= self.config.limits.recipients.max(MIN_RECIPIENTS) {
-            return self.reply(&replies::TOO_MANY_RECIPIENTS);
-        }
-        let index = transaction.asked;
-        transaction.asked = index.saturating_add(1);
-        self.ask(Question::Recipient, Event::Recipient(Recipient { index, forward_path, parameters }));
     }
 
     fn data(&mut self) {
@@ -244,7 +232,7 @@ impl Server {
     }
 
     /// Counts a refused sender or recipient. False when the session is over for it.
-    fn count_refusal(&mut self) -> bool {
+    pub(super) fn count_refusal(&mut self) -> bool {
         self.session.refusals = self.session.refusals.saturating_add(1);
         let limit = self.config.limits.refusals;
         if self.session.refusals == limit.saturating_add(1) {
@@ -272,8 +260,8 @@ impl Server {
                 self.end(CloseReason::Decision, None);
             }
             Decision::Close(reply) => self.end(CloseReason::Decision, Some(&reply)),
-            // Any other verdict does not get here.
-            Decision::Accept | Decision::Verdict(_) => self.accept(question, None),
+            // Other verdicts, and several decisions, do not get here.
+            Decision::Accept | Decision::Verdict(_) | Decision::Each(_) => self.accept(question, None),
             Decision::Reply(reply) if reply.is_positive() => self.accept(question, Some(reply)),
             Decision::Reply(reply) if reply.closes_connection() => self.end(CloseReason::Decision, Some(&reply)),
             Decision::Reply(reply) => self.refuse(&question, &reply),
@@ -290,7 +278,7 @@ impl Server {
             }
             Question::AuthenticationFailed(reply) => return self.tell_auth_failure(&reply),
             // Dealt with before.
-            Question::Authenticate(_) => return,
+            Question::Authenticate(_) | Question::Recipients(_) => return,
             Question::Data => {
                 self.reply(&replies::START_CONTENT);
                 self.state = State::Content(Content::new(&self.config, self.now));
@@ -299,12 +287,6 @@ impl Server {
             Question::Mail(transaction) => {
                 self.session.transaction = Some(transaction);
                 replies::SENDER_OK
-            }
-            Question::Recipient => {
-                if let Some(transaction) = &mut self.session.transaction {
-                    transaction.recipients = transaction.recipients.saturating_add(1);
-                }
-                replies::RECIPIENT_OK
             }
             Question::Message => {
                 self.session.messages = self.session.messages.saturating_add(1);
@@ -339,8 +321,7 @@ impl Server {
             Question::Hello(_) => return self.reply_in(reply, ReplyForm::default()),
             Question::AuthenticationFailed(_) => return self.tell_auth_failure(reply),
             Question::Data => self.reset(ResetReason::Refused(reply.clone())),
-            Question::Mail(_) | Question::Recipient
-                if reply.severity() == Severity::Permanent && !self.count_refusal() =>
+            Question::Mail(_) if reply.severity() == Severity::Permanent && !self.count_refusal() =>
             {
                 return;
             }

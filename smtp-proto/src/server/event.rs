@@ -35,8 +35,10 @@ pub enum Event {
     Authenticated(Identity),
     /// Question: MAIL, the begin of a transaction.
     Mail(Mail),
-    /// Question: RCPT.
-    Recipient(Recipient),
+    /// Question: RCPT, one or more at once: all that the client has sent in one go. [`Decision::Each`] tells them apart,
+    /// any other decision is about all; or decide them one by one in any order, with
+    /// [`Server::decide_recipient`](super::Server::decide_recipient). How they are grouped depends on how they arrive.
+    Recipients(Vec<Recipient>),
     /// Question: DATA, with at least one accepted recipient. Accepted: 354. Refused: the transaction is over.
     Data,
     /// A piece of the content, dots unstuffed. No question, but the message can be refused here: the rest is then
@@ -197,6 +199,8 @@ pub enum Decision {
     Reply(Reply),
     /// The verdict on credentials. Anything but [`Verdict::Accepted`] fits [`Event::Authenticate`] only.
     Verdict(Verdict),
+    /// One for each of several recipients, in their order. What is missing is answered with 451.
+    Each(Vec<Decision>),
     /// Reply this and close the connection. A message is accepted by a 2yz reply here, too; everything else is
     /// refused.
     Close(Reply),

@@ -3,6 +3,7 @@
 //! It names no runtime: every asynchronous adapter drives it through [`dispatch`].
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::future::{Future, ready};
 use core::net::SocketAddr;
 
@@ -81,9 +82,25 @@ pub trait Handler: Send {
         ready(Decision::Accept)
     }
 
-    /// RCPT.
+    /// RCPT, one of them.
     fn recipient(&mut self, session: &Session, recipient: Recipient) -> impl Future<Output = Decision> + Send {
         ready(Decision::Accept)
+    }
+
+    /// RCPT, all that the client has sent in one go: decide them together, for example by one look into a database. One
+    /// decision for each, in their order. Default: [`recipient`](Handler::recipient), one after the other.
+    fn recipients(
+        &mut self,
+        session: &Session,
+        recipients: Vec<Recipient>,
+    ) -> impl Future<Output = Vec<Decision>> + Send {
+        async move {
+            let mut decisions = Vec::with_capacity(recipients.len());
+            for recipient in recipients {
+                decisions.push(self.recipient(session, recipient).await);
+            }
+            decisions
+        }
     }
 
     /// DATA: the content is about to come.
@@ -154,7 +171,7 @@ pub async fn dispatch<H: Handler>(handler: &mut H, session: &Session, event: Eve
             return None;
         }
         Event::Mail(mail) => handler.mail(session, mail).await,
-        Event::Recipient(recipient) => handler.recipient(session, recipient).await,
+        Event::Recipients(recipients) => Decision::Each(handler.recipients(session, recipients).await),
         Event::Data => handler.data(session).await,
         Event::Body(content) => return handler.body(session, content).await.refusal(),
         Event::MessageEnd { size } => handler.message_end(session, size).await,

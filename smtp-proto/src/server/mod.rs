@@ -1,6 +1,6 @@
 //! The server: commands come in, questions go to the application, its decisions become replies.
 //!
-//! `command` deals with commands and turns decisions into replies, `content` with what follows a 354,
+//! `command` deals with commands and turns decisions into replies, `recipients` with RCPT, `content` with what follows a 354,
 //! `secure` with TLS and authentication; this file
 //! holds the state, time, and the ways a transaction or a session ends.
 
@@ -9,6 +9,7 @@ mod config;
 mod content;
 mod event;
 mod handler;
+mod recipients;
 mod replies;
 mod secure;
 mod session;
@@ -31,7 +32,7 @@ use crate::sasl::Verdict;
 use crate::time::Instant;
 use crate::tls::TlsInfo;
 use crate::transcript::{Speaker, Tap, Transcript};
-use crate::wire::{LineReader, Reply, ReplyForm};
+use crate::wire::{LineReader, Reply, ReplyForm, Severity};
 use command::Question;
 use content::Content;
 use secure::Exchange;
@@ -115,6 +116,20 @@ pub enum Shutdown {
 /// does not keep a client waiting for what has been decided.
 const LONG_HELD: Duration = Duration::from_secs(1);
 
+/// The decision about one thing, or what stands in for one that fits none.
+fn fitting_reply(decision: Decision) -> (Decision, Option<ApiMisuse>) {
+    match decision {
+        Decision::Reply(reply) | Decision::Close(reply) if reply.severity() == Severity::Intermediate => {
+            (Decision::Reply(replies::UNDECIDED), Some(ApiMisuse::UnfitReply(reply)))
+        }
+        Decision::Verdict(verdict) if verdict != Verdict::Accepted => {
+            (Decision::Reply(replies::UNDECIDED), Some(ApiMisuse::UnfitDecision))
+        }
+        Decision::Each(_) => (Decision::Reply(replies::UNDECIDED), Some(ApiMisuse::UnfitDecision)),
+        decision => (decision, None),
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Input {
     Open,
@@ -159,21 +174,15 @@ impl Server {
     /// When the session has ended meanwhile, the decision comes too late and nothing happens.
     ///
     /// # Errors
-    /// When nothing was asked; nothing happens then. And when the decision has a 3yz reply, or is a verdict where
-    /// nobody authenticates: that is answered with 451, so that the session can go on.
+    /// When nothing was asked; nothing happens then. And when the decision does not fit the question, or has a 3yz
+    /// reply: that is answered with 451, so that the session can go on.
     pub fn decide(&mut self, decision: Decision) -> Result<(), ApiMisuse> {
-        if let Decision::Reply(reply) | Decision::Close(reply) = &decision
-            && reply.severity() == crate::wire::Severity::Intermediate
-        {
-            let unfit = ApiMisuse::UnfitReply(reply.clone());
-            return self.decide(Decision::Reply(replies::UNDECIDED)).and(Err(unfit));
-        }
-        if let (State::Asked(question), Decision::Verdict(verdict)) = (&self.state, &decision)
-            && !matches!((question, verdict), (Question::Authenticate(_), _) | (_, Verdict::Accepted))
-        {
-            return self.decide(Decision::Reply(replies::UNDECIDED)).and(Err(ApiMisuse::UnfitVerdict));
-        }
+        let (decision, misuse) = self.fitting(decision);
         match core::mem::replace(&mut self.state, State::Command) {
+            State::Asked(Question::Recipients(mut open)) => {
+                open.decide_all(decision);
+                self.answer_recipients(open);
+            }
             State::Asked(question) => self.decided(question, decision),
             State::Content(content) => self.decided_in_content(content, decision)?,
             State::Ended => self.state = State::Ended,
@@ -183,7 +192,56 @@ impl Server {
             }
         }
         self.restart = true;
-        Ok(())
+        misuse.map_or(Ok(()), Err)
+    }
+
+    /// Answers the question about one recipient of several. They may be decided in any order; replies go out in the
+    /// order of the commands.
+    ///
+    /// # Errors
+    /// As [`Server::decide`]; nothing was asked, too, when that recipient has been decided.
+    pub fn decide_recipient(&mut self, index: u32, decision: Decision) -> Result<(), ApiMisuse> {
+        let (decision, misuse) = match decision {
+            Decision::Each(_) => (Decision::Reply(replies::UNDECIDED), Some(ApiMisuse::UnfitDecision)),
+            decision => fitting_reply(decision),
+        };
+        match core::mem::replace(&mut self.state, State::Command) {
+            State::Asked(Question::Recipients(mut open)) => {
+                let fits = open.decide(index, decision);
+                self.answer_recipients(open);
+                if !fits {
+                    return Err(ApiMisuse::NothingToDecide);
+                }
+            }
+            State::Ended => self.state = State::Ended,
+            state => {
+                self.state = state;
+                return Err(ApiMisuse::NothingToDecide);
+            }
+        }
+        self.restart = true;
+        misuse.map_or(Ok(()), Err)
+    }
+
+    /// The decision, or what stands in for one that does not fit the question.
+    fn fitting(&self, decision: Decision) -> (Decision, Option<ApiMisuse>) {
+        let State::Asked(question) = &self.state else {
+            return (decision, None);
+        };
+        match (question, decision) {
+            (Question::Recipients(_), Decision::Each(decisions)) => {
+                let mut misuse = None;
+                let fitting = decisions.into_iter().map(|decision| {
+                    let (decision, problem) = fitting_reply(decision);
+                    misuse = misuse.take().or(problem);
+                    decision
+                });
+                let fitting = fitting.collect();
+                (Decision::Each(fitting), misuse)
+            }
+            (Question::Authenticate(_), Decision::Verdict(verdict)) => (Decision::Verdict(verdict), None),
+            (_, decision) => fitting_reply(decision),
+        }
     }
 
     /// Says that the application did not come to terms with the last event before [`Machine::deadline`]. A message

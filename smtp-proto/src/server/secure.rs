@@ -254,6 +254,8 @@ impl Server {
         let verdict = match decision {
             Decision::Accept => Verdict::Accepted,
             Decision::Verdict(verdict) => verdict,
+            // Does not get here.
+            Decision::Each(_) => Verdict::Refused,
             Decision::Close(reply) => return self.end(CloseReason::Decision, Some(&reply)),
             Decision::Reply(reply) if reply.is_positive() => {
                 exchange.reply = Some(reply);

@@ -1,0 +1,148 @@
+//! RCPT: those that a client sends in one go are decided at once, in any order; their replies keep theirs.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::BytesMut;
+
+use super::command::Question;
+use super::event::{CloseReason, Decision, Event, Recipient};
+use super::{MIN_RECIPIENTS, Server, State, replies};
+use crate::transcript::Speaker;
+use crate::wire::{Command, ForwardPath, Line, Parameter, Reply, Severity, are_ascii};
+
+/// The most recipients that are asked about at once: what an application gets to hold for a client.
+const MOST_AT_ONCE: usize = 100;
+
+/// Recipients that have not been answered, in order.
+#[derive(Debug)]
+pub(super) struct OpenRecipients {
+    /// The index of the first.
+    first: u32,
+    decisions: VecDeque<Option<Decision>>,
+}
+
+impl OpenRecipients {
+    /// Takes a decision about all that are undecided, or about each.
+    pub(super) fn decide_all(&mut self, decision: Decision) {
+        let undecided = self.decisions.iter_mut().filter(|decision| decision.is_none());
+        match decision {
+            Decision::Each(decisions) => {
+                let missing = core::iter::repeat(Decision::Reply(replies::UNDECIDED));
+                for (slot, decision) in undecided.zip(decisions.into_iter().chain(missing)) {
+                    *slot = Some(decision);
+                }
+            }
+            decision => undecided.for_each(|slot| *slot = Some(decision.clone())),
+        }
+    }
+
+    /// Takes a decision about one. False when nothing is to be decided about it.
+    pub(super) fn decide(&mut self, index: u32, decision: Decision) -> bool {
+        let position = index.checked_sub(self.first).and_then(|position| usize::try_from(position).ok());
+        match position.and_then(|position| self.decisions.get_mut(position)) {
+            Some(slot @ None) => {
+                *slot = Some(decision);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Server {
+    /// RCPT, and those behind it that are there already.
+    pub(super) fn rcpt(&mut self, forward_path: ForwardPath, parameters: Vec<Parameter>, rx: &mut BytesMut) {
+        if let Some(refusal) = self.rcpt_refusal(&forward_path, &parameters, 0) {
+            return if refusal == replies::TOO_MANY_RECIPIENTS { self.reply(&refusal) } else { self.wrong(&refusal) };
+        }
+        let mut first = None;
+        let mut recipients = Vec::new();
+        let mut next = Some((forward_path, parameters));
+        while let Some((forward_path, parameters)) = next {
+            let Some(transaction) = &mut self.session.transaction else { return };
+            let index = transaction.asked;
+            transaction.asked = index.saturating_add(1);
+            first.get_or_insert(index);
+            recipients.push(Recipient { index, forward_path, parameters });
+            next = (recipients.len() < MOST_AT_ONCE).then(|| self.another(recipients.len(), rx)).flatten();
+        }
+        let decisions = recipients.iter().map(|_| None).collect();
+        let open = OpenRecipients { first: first.unwrap_or_default(), decisions };
+        self.ask(Question::Recipients(open), Event::Recipients(recipients));
+    }
+
+    /// Why a recipient is refused without a question, when so many others are being decided.
+    fn rcpt_refusal(&self, forward_path: &ForwardPath, parameters: &[Parameter], open: usize) -> Option<Reply> {
+        let Some(transaction) = &self.session.transaction else {
+            return Some(replies::MAIL_FIRST);
+        };
+        let extended = self.session.hello.as_ref().is_some_and(|hello| hello.extended);
+        let possible = transaction.recipients.saturating_add(u32::try_from(open).unwrap_or(u32::MAX));
+        match () {
+            () if !(parameters.is_empty() || extended && self.config.knows(parameters)) => {
+                Some(replies::UNKNOWN_PARAMETER)
+            }
+            () if !(forward_path.is_ascii() && are_ascii(parameters) || transaction.smtputf8) => {
+                Some(replies::NEEDS_SMTPUTF8)
+            }
+            () if possible >= self.config.limits.recipients.max(MIN_RECIPIENTS) => Some(replies::TOO_MANY_RECIPIENTS),
+            () => None,
+        }
+    }
+
+    /// Takes one more RCPT off `rx`, if there is a whole one that has to be asked about.
+    fn another(&mut self, open: usize, rx: &mut BytesMut) -> Option<(ForwardPath, Vec<Parameter>)> {
+        let longest = self.command_line();
+        let feed = memchr::memchr(b'\n', rx.get(..rx.len().min(longest))?)?;
+        let line = rx.get(..feed)?.strip_suffix(b"\r")?;
+        let Ok(Command::Rcpt { forward_path, parameters }) = Command::parse(line) else {
+            return None;
+        };
+        if self.rcpt_refusal(&forward_path, &parameters, open).is_some() {
+            return None;
+        }
+        // The reader finds the same line.
+        if let Line::Whole(line) = self.lines.read(rx, longest, self.config.limits.discarded_line) {
+            self.transcript.line(self.now, Speaker::Client, &line);
+        }
+        Some((forward_path, parameters))
+    }
+
+    /// Replies as far as decisions have been made in order.
+    pub(super) fn answer_recipients(&mut self, mut open: OpenRecipients) {
+        while let Some(Some(_)) = open.decisions.front() {
+            let decision = open.decisions.pop_front().flatten();
+            open.first = open.first.saturating_add(1);
+            self.state = State::Command;
+            self.answer_recipient(decision.unwrap_or(Decision::Reply(replies::UNDECIDED)));
+            if matches!(self.state, State::Ended) {
+                return;
+            }
+        }
+        if !open.decisions.is_empty() {
+            self.state = State::Asked(Question::Recipients(open));
+        }
+    }
+
+    fn answer_recipient(&mut self, decision: Decision) {
+        let own = match decision {
+            Decision::Reply(reply) if reply.is_positive() => Some(reply),
+            Decision::Close(reply) => return self.end(CloseReason::Decision, Some(&reply)),
+            Decision::Reply(reply) if reply.closes_connection() => {
+                return self.end(CloseReason::Decision, Some(&reply));
+            }
+            Decision::Reply(reply) => {
+                if reply.severity() != Severity::Permanent || self.count_refusal() {
+                    self.reply(&reply);
+                }
+                return;
+            }
+            Decision::Accept | Decision::Verdict(_) | Decision::Each(_) => None,
+        };
+        if let Some(transaction) = &mut self.session.transaction {
+            transaction.recipients = transaction.recipients.saturating_add(1);
+        }
+        self.reply(&own.unwrap_or(replies::RECIPIENT_OK));
+    }
+}
