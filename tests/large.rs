@@ -95,7 +95,7 @@ fn a_gibibyte_needs_less_than_8_mib() {
         // The peak starts again from here.
         fs::write("/proc/self/clear_refs", "5").unwrap();
         let before = memory("VmRSS:");
-        let config = client::Config::new("c.test").unwrap();
+        let config = smtp_tests::in_clear("c.test");
         let envelope = Envelope::new("a@a.test", ["b@b.test"]).unwrap();
         let outcome = match runtime {
             Runtime::Tokio => {

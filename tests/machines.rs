@@ -154,7 +154,7 @@ fn a_session_that_ends_under_a_question_takes_the_question_back() {
 
 /// A client that was greeted by a server with these capabilities.
 fn client(capabilities: &str) -> (Client, BytesMut) {
-    let mut client = Client::new(client::Config::new("c.test").unwrap(), at(0));
+    let mut client = Client::new(smtp_tests::in_clear("c.test"), at(0));
     let mut rx = BytesMut::from("220 mx\r\n");
     talk(&mut client, at(0), &mut rx, "");
     talk(&mut client, at(0), &mut rx, capabilities);
@@ -247,7 +247,7 @@ fn an_outcome_for_nobody_is_no_delivery() {
 
 #[test]
 fn a_limit_of_time_may_be_as_large_as_can_be() {
-    let mut config = client::Config::new("c.test").unwrap();
+    let mut config = smtp_tests::in_clear("c.test");
     config.timeouts = client::Timeouts::all(Duration::MAX);
     let mut client = Client::new(config, at(1));
     assert_eq!(client.step(at(1_000_000), &mut BytesMut::new()), Ok(Step::Read));
@@ -258,7 +258,7 @@ fn a_limit_of_time_may_be_as_large_as_can_be() {
 fn a_client_keeps_no_more_of_a_server_than_its_limits() {
     // LIM-014, P3
     for flood in ["220-text\r\n", "x", "220-\r\n", "220 "] {
-        let mut client = Client::new(client::Config::new("c.test").unwrap(), at(0));
+        let mut client = Client::new(smtp_tests::in_clear("c.test"), at(0));
         let (mut rx, mut fed) = (BytesMut::new(), 0);
         let end = loop {
             rx.extend_from_slice(flood.as_bytes());

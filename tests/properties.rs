@@ -19,7 +19,7 @@ fn pair(pipelining: bool) -> Pair {
     config.pipelining = pipelining;
     config.limits.text_line = 100_000;
     config.allow_nul = true;
-    let mut client = client::Config::new("c.test").unwrap();
+    let mut client = smtp_tests::in_clear("c.test");
     client.text_line = usize::MAX;
     let mut pair = Pair::new(client, config);
     pair.decide = Box::new(|event| match event {
@@ -190,7 +190,7 @@ fn sender_recipients_and_data_leave_in_one_write_and_a_message_costs_two_round_t
     // Without PIPELINING each command waits for its reply.
     assert_eq!(trips(11, false, true) - trips(1, false, true), 10 * 53);
 
-    let mut client = Client::new(client::Config::new("c.test").unwrap(), Instant::default());
+    let mut client = Client::new(smtp_tests::in_clear("c.test"), Instant::default());
     let recipients: Vec<String> = (0..100).map(|n| format!("b{n}@b.test")).collect();
     client.send(Envelope::new("a@a.test", &recipients).unwrap(), "x").unwrap();
     let mut rx = BytesMut::from("220 mx\r\n");
@@ -245,7 +245,7 @@ fn fifty_replies_leave_in_one_write() {
 fn content_is_not_copied_in_either_direction() {
     let message: Bytes = "a line of text that is sent as it is\r\n".repeat(10_000).into();
     let whole = message.as_ptr_range();
-    let mut client = Client::new(client::Config::new("c.test").unwrap(), Instant::default());
+    let mut client = Client::new(smtp_tests::in_clear("c.test"), Instant::default());
     client.send(Envelope::new("a@a.test", ["b@b.test"]).unwrap(), message.clone()).unwrap();
     let mut server = Server::new(Arc::new(server::Config::new("mx.test").unwrap()), Instant::default());
     let (mut client_rx, mut server_rx) = (BytesMut::new(), BytesMut::new());
@@ -449,7 +449,7 @@ fn an_argument_that_cannot_go_on_the_wire_is_refused_by_name() {
         assert_eq!(client::Config::new(bad).unwrap_err().argument(), "hello name");
         assert_eq!(server::Config::new(bad).unwrap_err().argument(), "host name");
     }
-    let mut client = Client::new(client::Config::new("c.test").unwrap(), Instant::default());
+    let mut client = Client::new(smtp_tests::in_clear("c.test"), Instant::default());
     for bad in ["", "NOOP\r\nQUIT", "NOOP\n", "NOOP\0", "NOOP é", &long] {
         let error = client.command(bad).unwrap_err().to_string();
         assert!(error.starts_with("command "), "{error}");
@@ -524,7 +524,7 @@ fn early_pipelining_is_noticed() {
 #[test]
 fn a_poisoned_client_stays_poisoned() {
     // P18
-    let mut client = Client::new(client::Config::new("c.test").unwrap(), Instant::default());
+    let mut client = Client::new(smtp_tests::in_clear("c.test"), Instant::default());
     let mut rx = BytesMut::from("hello\r\n220 mx\r\n");
     let first = client.step(Instant::default(), &mut rx).unwrap_err();
     for _ in 0..3 {
@@ -544,7 +544,7 @@ fn bare_newlines_in_client_policies() {
         (BareNewline::Pass, Some(b"a\n..\r\n.\r\n")),
         (BareNewline::Reject, None),
     ] {
-        let mut config = client::Config::new("c.test").unwrap();
+        let mut config = smtp_tests::in_clear("c.test");
         config.bare_newline = policy;
         let mut client = Client::new(config, Instant::default());
         client.send(Envelope::new("a@a.test", ["b@b.test"]).unwrap(), "a\n.").unwrap();

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_std::channel::{self, Receiver, Sender};
@@ -11,9 +10,13 @@ use async_std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use async_std::task;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::future::or;
-use smtp_proto::adapter::Error;
+#[cfg(feature = "tls")]
+use smtp_proto::adapter::tls::ServerTls;
+use smtp_proto::adapter::tls::TlsSide;
+use smtp_proto::adapter::{Error, Service};
 use smtp_proto::server::{self, Config, Connection, Handler, Shutdown, dispatch};
 
+use crate::channel::Channel;
 use crate::deadline::within;
 use crate::driver::{Driver, Next};
 
@@ -24,7 +27,7 @@ const RESPITE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
-    config: Arc<Config>,
+    service: Service,
     stop: Handle,
     stopped: Stopped,
 }
@@ -90,7 +93,14 @@ impl Server {
     /// When none can.
     pub async fn bind(address: impl ToSocketAddrs, config: Config) -> io::Result<Self> {
         let (stop, stopped) = Stopped::new();
-        Ok(Self { listener: TcpListener::bind(address).await?, config: Arc::new(config), stop, stopped })
+        Ok(Self { listener: TcpListener::bind(address).await?, service: config.into(), stop, stopped })
+    }
+
+    /// Has TLS, for STARTTLS and from the first octet on, as the configuration says.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(self, tls: ServerTls) -> Self {
+        Self { service: self.service.tls(tls), ..self }
     }
 
     /// Where it listens.
@@ -108,7 +118,7 @@ impl Server {
 
     /// Serves until it is shut down and the last session has ended. Each connection gets a handler of its own.
     pub async fn serve<H: Handler + 'static>(self, mut new_handler: impl FnMut(&Connection) -> H) {
-        let Self { listener, config, stop: _stop, stopped } = self;
+        let Self { listener, service, stop: _stop, stopped } = self;
         // Every session holds a sender; when all are gone, so are the sessions.
         let (running, ended) = channel::bounded::<Infallible>(1);
         let mut count = 0;
@@ -120,9 +130,9 @@ impl Server {
             count += 1;
             let connection = Connection::new(count, Some(peer));
             let handler = new_handler(&connection);
-            let (config, stopped, running) = (Arc::clone(&config), stopped.clone(), running.clone());
+            let (service, stopped, running) = (service.clone(), stopped.clone(), running.clone());
             task::spawn(async move {
-                session(stream, connection, config, handler, stopped).await;
+                session(stream, connection, service, handler, stopped).await;
                 drop(running);
             });
         }
@@ -134,24 +144,24 @@ impl Server {
 async fn session<H: Handler>(
     stream: TcpStream,
     connection: Connection,
-    config: Arc<Config>,
+    service: Service,
     handler: H,
     stopped: Stopped,
 ) {
     // Small writes are never to wait for the acknowledgement of earlier ones. What fails here fails again below.
     let _ = stream.set_nodelay(true);
     // The handler has been told how it ended.
-    let _ = run(stream, connection, config, handler, stopped).await;
+    let _ = run(stream, connection, service, handler, stopped).await;
 }
 
-/// Serves one connection that was accepted elsewhere.
+/// Serves one connection that was accepted elsewhere. The service is a [`Service`], or just its configuration.
 ///
 /// # Errors
 /// When a decision of the handler does not fit. The end of the session, whatever it was, is told to the handler.
 pub async fn serve_connection<S, H>(
     stream: S,
     connection: Connection,
-    config: Arc<Config>,
+    service: impl Into<Service>,
     handler: H,
 ) -> Result<(), Error>
 where
@@ -159,13 +169,13 @@ where
     H: Handler,
 {
     let (_never, stopped) = Stopped::new();
-    run(stream, connection, config, handler, stopped).await
+    run(stream, connection, service.into(), handler, stopped).await
 }
 
 async fn run<S, H>(
     stream: S,
     connection: Connection,
-    config: Arc<Config>,
+    service: Service,
     mut handler: H,
     stopped: Stopped,
 ) -> Result<(), Error>
@@ -174,8 +184,9 @@ where
     H: Handler,
 {
     let peer = connection.peer.map_or_else(|| "a client".to_owned(), |peer| peer.to_string());
+    let (config, tls) = service.into_parts();
     let machine = server::Server::new(config, smtp_proto::Instant::default());
-    let mut driver = Driver::new(stream, machine, peer, Instant::now());
+    let mut driver = Driver::new(Channel::new(stream, TlsSide::Server(tls)), machine, peer, Instant::now());
     let (mut told, mut misuse) = (None, None);
     loop {
         let next = match stopped.unless(told, driver.next()).await {

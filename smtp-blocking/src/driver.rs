@@ -5,20 +5,23 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use smtp_proto::adapter::{Error, ReadSize};
-use smtp_proto::{Machine, Step};
+use smtp_proto::{Machine, Step, TlsInfo};
 
+use crate::channel::Channel;
 use crate::stream::Stream;
 
 /// How long a write may stand still before a read is tried.
 const STALL: Duration = Duration::from_millis(100);
 
-/// How long, and for how many octets, a connection is read on when all is said.
+/// How long a read lasts that is tried in between.
+const GLANCE: Duration = Duration::from_millis(1);
+
+/// How long to wait for the peer when all is said.
 const LINGER: Duration = Duration::from_secs(2);
-const LINGER_OCTETS: usize = 4 * 1024 * 1024;
 
 /// A machine with its connection.
 pub(crate) struct Driver<S, M> {
-    stream: S,
+    channel: Channel<S>,
     pub(crate) machine: M,
     peer: String,
     epoch: Instant,
@@ -26,8 +29,6 @@ pub(crate) struct Driver<S, M> {
     read_size: ReadSize,
     /// The longest that a single wait lasts before the caller is asked.
     attention: Option<Duration>,
-    /// What was set last.
-    timeouts: [Option<Duration>; 2],
     broken: Option<io::Error>,
 }
 
@@ -42,16 +43,21 @@ pub(crate) enum Next<E> {
 
 impl<S: Stream, M: Machine> Driver<S, M> {
     /// `epoch` is the moment the machine was given as zero.
-    pub(crate) fn new(stream: S, machine: M, peer: String, epoch: Instant, attention: Option<Duration>) -> Self {
+    pub(crate) fn new(
+        channel: Channel<S>,
+        machine: M,
+        peer: String,
+        epoch: Instant,
+        attention: Option<Duration>,
+    ) -> Self {
         Self {
-            stream,
+            channel,
             machine,
             peer,
             epoch,
             rx: BytesMut::new(),
             read_size: ReadSize::default(),
             attention,
-            timeouts: [None; 2],
             broken: None,
         }
     }
@@ -71,13 +77,10 @@ impl<S: Stream, M: Machine> Driver<S, M> {
                 Step::Decide => return Ok(Next::Decide),
                 Step::Write => self.write(),
                 Step::Read => self.read(self.attention),
-                Step::UpgradeTls => {
-                    self.machine.tls_failed();
-                    Ok(())
-                }
+                Step::UpgradeTls => self.upgrade(),
                 Step::Close => {
                     // The peer may be gone already: all is said anyhow.
-                    let _ = self.stream.close();
+                    let _ = self.channel.close(LINGER);
                     return Ok(Next::Closed);
                 }
             };
@@ -93,17 +96,9 @@ impl<S: Stream, M: Machine> Driver<S, M> {
         }
     }
 
-    /// Waits for the peer to close as well, reading on for a while: a connection that is closed with input unread is
-    /// reset, and the last replies are lost with it.
+    /// Waits for the peer to close as well.
     pub(crate) fn linger(&mut self) {
-        let (until, mut left) = (Instant::now() + LINGER, LINGER_OCTETS);
-        let mut room = [0; 4096];
-        while left > 0 && Instant::now() < until && self.stream.set_read_timeout(Some(LINGER)).is_ok() {
-            match self.stream.read(&mut room) {
-                Ok(count @ 1..) => left = left.saturating_sub(count),
-                _ => return,
-            }
-        }
+        self.channel.linger(LINGER);
     }
 
     /// Makes the next read or write end in time for the machine's deadline, and after `longest` in any case.
@@ -111,15 +106,27 @@ impl<S: Stream, M: Machine> Driver<S, M> {
         let now = self.epoch.elapsed();
         let left = self.machine.deadline().map(|deadline| deadline.elapsed().saturating_sub(now));
         let timeout = [left, longest].into_iter().flatten().min().map(|wait| wait.max(Duration::from_millis(1)));
-        let [read, written] = &mut self.timeouts;
-        let set = if write { written } else { read };
-        // Near enough: the system is not called for every read.
-        let near = |set: Duration, wanted: Duration| wanted / 2 <= set && set <= wanted.saturating_add(wanted / 64);
-        if *set == timeout || set.zip(timeout).is_some_and(|(set, wanted)| near(set, wanted)) {
+        self.channel.set_timeout(write, timeout)
+    }
+
+    /// The handshake of TLS, or as much of it as there is time for.
+    fn upgrade(&mut self) -> io::Result<()> {
+        if !self.rx.is_empty() {
+            // What came in clear is not for TLS: the machine refuses it.
+            let _ = self.machine.tls_established(&mut self.rx, TlsInfo::default());
             return Ok(());
         }
-        *set = timeout;
-        if write { self.stream.set_write_timeout(timeout) } else { self.stream.set_read_timeout(timeout) }
+        self.limit(true, Some(STALL)).and(self.limit(false, self.attention))?;
+        match self.channel.handshake(&self.peer) {
+            // What does not fit fails the session.
+            Ok(tls) => _ = self.machine.tls_established(&mut self.rx, tls),
+            Err(error) if waited(&error) => return Err(error),
+            Err(error) => {
+                self.machine.tls_failed();
+                self.broken.get_or_insert(error);
+            }
+        }
+        Ok(())
     }
 
     fn write(&mut self) -> io::Result<()> {
@@ -127,11 +134,11 @@ impl<S: Stream, M: Machine> Driver<S, M> {
         let output = self.machine.output();
         let mut slices = [IoSlice::new(&[]); 256];
         let count = output.chunks_vectored(&mut slices);
-        match self.stream.write_vectored(slices.get(..count).unwrap_or_default()) {
+        match self.channel.write(slices.get(..count).unwrap_or_default()) {
             Ok(written) if written > 0 => output.advance(written),
             // A peer that does not take our octets may be waiting for us to take its own.
             Err(error) if waited(&error) && self.rx.len() <= self.read_size.octets() => {
-                return self.read(Some(Duration::from_millis(1)));
+                return self.read(Some(GLANCE));
             }
             Err(error) if waited(&error) => {}
             failed => {
@@ -143,14 +150,11 @@ impl<S: Stream, M: Machine> Driver<S, M> {
     }
 
     fn read(&mut self, longest: Option<Duration>) -> io::Result<()> {
-        self.limit(false, longest)?;
         // What fails here fails again at the next write.
-        let _ = self.stream.flush();
-        let filled = self.rx.len();
-        self.rx.resize(filled + self.read_size.octets(), 0);
-        let received = self.stream.read(self.rx.get_mut(filled..).unwrap_or_default());
-        self.rx.truncate(filled + received.as_ref().map_or(0, |received| *received));
-        let received = received?;
+        let _ = self.channel.flush();
+        // As when a write stands still.
+        self.limit(false, if self.channel.unsent() { Some(GLANCE) } else { longest })?;
+        let received = self.channel.read(&mut self.rx, self.read_size.octets())?;
         self.read_size.note(received);
         if received == 0 {
             self.machine.peer_closed();
@@ -160,6 +164,6 @@ impl<S: Stream, M: Machine> Driver<S, M> {
 }
 
 /// Whether nothing is wrong but that nothing happened in time.
-fn waited(error: &io::Error) -> bool {
+pub(crate) fn waited(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }

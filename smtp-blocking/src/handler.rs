@@ -1,15 +1,17 @@
 //! The application's side of a session: the twin of [`smtp_proto::server::Handler`] for threads.
 
 use bytes::Bytes;
+use smtp_proto::sasl::{Credentials, Verdict};
 use smtp_proto::server::{
-    Abuse, CloseReason, Decision, Event, Hello, Mail, NOT_STORED, Recipient, ResetReason, Session,
+    Abuse, AuthenticationFailure, CloseReason, Decision, Event, Hello, Identity, Mail, NOT_STORED, Recipient,
+    ResetReason, Session,
 };
 use smtp_proto::wire::Query;
 
 /// The application's side of one session. Every hook has a default; write those that matter.
 ///
-/// The default of [`message_end`](Handler::message_end) refuses, because accepting means taking responsibility;
-/// all others accept.
+/// The default of [`message_end`](Handler::message_end) refuses, because accepting means taking responsibility, and that
+/// of [`authenticate`](Handler::authenticate), because nobody is known; all others accept.
 ///
 /// A hook cannot be interrupted: one that takes longer than
 /// [`Timeouts::decision`](smtp_proto::server::Timeouts::decision) is heeded all the same, though the client may have
@@ -25,6 +27,23 @@ pub trait Handler: Send {
     fn hello(&mut self, session: &Session, hello: Hello) -> Decision {
         Decision::Accept
     }
+
+    /// The client asks for TLS.
+    fn starttls(&mut self, session: &Session) -> Decision {
+        Decision::Accept
+    }
+
+    /// A client authenticates: let a helper of the [`Credentials`] look at what you know about the user, and return
+    /// its verdict.
+    fn authenticate(&mut self, session: &Session, credentials: Credentials) -> Decision {
+        Decision::Verdict(Verdict::Refused)
+    }
+
+    /// An authentication failed. The client gets its reply when this returns: wait here to make guessing slow.
+    fn authentication_failed(&mut self, session: &Session, failure: AuthenticationFailure) {}
+
+    /// A client proved who it is.
+    fn authenticated(&mut self, session: &Session, identity: Identity) {}
 
     /// A transaction begins.
     fn mail(&mut self, session: &Session, mail: Mail) -> Decision {
@@ -86,6 +105,16 @@ pub(crate) fn dispatch<H: Handler>(handler: &mut H, session: &Session, event: Ev
     match event {
         Event::Connected => Some(handler.connected(session)),
         Event::Hello(hello) => Some(handler.hello(session, hello)),
+        Event::StartTls => Some(handler.starttls(session)),
+        Event::Authenticate(credentials) => Some(handler.authenticate(session, credentials)),
+        Event::AuthenticationFailed(failure) => {
+            handler.authentication_failed(session, failure);
+            Some(Decision::Accept)
+        }
+        Event::Authenticated(identity) => {
+            handler.authenticated(session, identity);
+            None
+        }
         Event::Mail(mail) => Some(handler.mail(session, mail)),
         Event::Recipient(recipient) => Some(handler.recipient(session, recipient)),
         Event::Data => Some(handler.data(session)),

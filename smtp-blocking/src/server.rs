@@ -7,9 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use smtp_proto::adapter::Error;
+#[cfg(feature = "tls")]
+use smtp_proto::adapter::tls::ServerTls;
+use smtp_proto::adapter::tls::TlsSide;
+use smtp_proto::adapter::{Error, Service};
 use smtp_proto::server::{self, Config, Connection, Shutdown};
 
+use crate::channel::Channel;
 use crate::driver::{Driver, Next};
 use crate::handler::{Handler, dispatch};
 use crate::stream::Stream;
@@ -24,7 +28,7 @@ const ATTENTION: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
-    config: Arc<Config>,
+    service: Service,
     stop: Arc<Stop>,
 }
 
@@ -82,7 +86,14 @@ impl Server {
     /// When none can.
     pub fn bind(address: impl ToSocketAddrs, config: Config) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
-        Ok(Self { listener, config: Arc::new(config), stop: Arc::default() })
+        Ok(Self { listener, service: config.into(), stop: Arc::default() })
+    }
+
+    /// Has TLS, for STARTTLS and from the first octet on, as the configuration says.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(self, tls: ServerTls) -> Self {
+        Self { service: self.service.tls(tls), ..self }
     }
 
     /// Where it listens.
@@ -109,7 +120,7 @@ impl Server {
     /// Serves until it is shut down and the last session has ended. Each connection gets a handler and a thread of
     /// its own.
     pub fn serve<H: Handler>(self, mut new_handler: impl FnMut(&Connection) -> H) {
-        let Self { listener, config, stop } = self;
+        let Self { listener, service, stop } = self;
         let stop = &*stop;
         let mut count = 0;
         thread::scope(|scope| {
@@ -124,8 +135,8 @@ impl Server {
                 count += 1;
                 let connection = Connection::new(count, Some(peer));
                 let handler = new_handler(&connection);
-                let config = Arc::clone(&config);
-                let session = move || session(stream, connection, config, handler, stop);
+                let service = service.clone();
+                let session = move || session(stream, connection, service, handler, stop);
                 if thread::Builder::new().name(format!("smtp {count}")).spawn_scoped(scope, session).is_err() {
                     thread::sleep(RESPITE);
                 }
@@ -135,33 +146,40 @@ impl Server {
     }
 }
 
-fn session<H: Handler>(stream: TcpStream, connection: Connection, config: Arc<Config>, handler: H, stop: &Stop) {
+fn session<H: Handler>(stream: TcpStream, connection: Connection, service: Service, handler: H, stop: &Stop) {
     // Small writes are never to wait for the acknowledgement of earlier ones. What fails here fails again below.
     let _ = stream.set_nodelay(true);
     // The handler has been told how it ended. A panic in it ends this session and no other.
-    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(stream, connection, config, handler, stop)));
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(stream, connection, service, handler, stop)));
 }
 
-/// Serves one connection that was accepted elsewhere.
+/// Serves one connection that was accepted elsewhere. The service is a [`Service`], or just its configuration.
 ///
 /// # Errors
 /// When a decision of the handler does not fit. The end of the session, whatever it was, is told to the handler.
-pub fn serve_connection<S, H>(stream: S, connection: Connection, config: Arc<Config>, handler: H) -> Result<(), Error>
+pub fn serve_connection<S, H>(
+    stream: S,
+    connection: Connection,
+    service: impl Into<Service>,
+    handler: H,
+) -> Result<(), Error>
 where
     S: Stream,
     H: Handler,
 {
-    run(stream, connection, config, handler, &Stop::default())
+    run(stream, connection, service.into(), handler, &Stop::default())
 }
 
-fn run<S, H>(stream: S, connection: Connection, config: Arc<Config>, mut handler: H, stop: &Stop) -> Result<(), Error>
+fn run<S, H>(stream: S, connection: Connection, service: Service, mut handler: H, stop: &Stop) -> Result<(), Error>
 where
     S: Stream,
     H: Handler,
 {
     let peer = connection.peer.map_or_else(|| "a client".to_owned(), |peer| peer.to_string());
+    let (config, tls) = service.into_parts();
     let machine = server::Server::new(config, smtp_proto::Instant::default());
-    let mut driver = Driver::new(stream, machine, peer, Instant::now(), Some(ATTENTION));
+    let mut driver =
+        Driver::new(Channel::new(stream, TlsSide::Server(tls)), machine, peer, Instant::now(), Some(ATTENTION));
     let mut misuse = None;
     loop {
         if let Some(shutdown) = stop.kind() {

@@ -3,6 +3,7 @@
 use alloc::string::String;
 use core::fmt;
 
+use crate::sasl::Fault;
 use crate::wire::{AddressError, Escaped, ParameterError, Reply, Severity};
 
 /// What a session was doing.
@@ -23,6 +24,12 @@ pub enum Phase {
     Content,
     /// From the final dot to the server's reply.
     EndOfData,
+    /// STARTTLS, up to the 220 reply.
+    StartTls,
+    /// The TLS handshake.
+    Handshake,
+    /// AUTH and its exchange.
+    Auth,
     /// RSET.
     Reset,
     /// Any other command; in the server: waiting for a command.
@@ -43,6 +50,9 @@ impl fmt::Display for Phase {
             Self::Data => "asking to send the message (DATA)",
             Self::Content => "transferring the message",
             Self::EndOfData => "waiting for the verdict on the message",
+            Self::StartTls => "asking for TLS (STARTTLS)",
+            Self::Handshake => "making the TLS handshake",
+            Self::Auth => "authenticating (AUTH)",
             Self::Reset => "resetting (RSET)",
             Self::Command => "waiting for a command or its reply",
             Self::Quit => "saying goodbye (QUIT)",
@@ -70,6 +80,9 @@ pub enum PeerFault {
     /// A reply that no command asked for.
     #[error("the server sent a reply that nothing asked for: {0}")]
     UnsolicitedReply(Reply),
+    /// Octets behind the reply to STARTTLS: somebody may have put them there to be taken for what TLS protects.
+    #[error("the server sent octets in clear where TLS has to begin")]
+    BehindStartTls,
     /// A reply of a kind that this command cannot have.
     #[error("the server gave an impossible reply while {phase}: {reply}")]
     UnexpectedReply {
@@ -99,6 +112,9 @@ pub enum Unsendable {
     /// The content is not ASCII and the server lacks 8BITMIME (RFC 6152). Encode it as quoted-printable or base64.
     #[error("the content is not ASCII and the server does not offer 8BITMIME")]
     NeedsEightBitMime,
+    /// The message must not travel without verified TLS, and the server does not promise that (RFC 8689).
+    #[error("the message requires TLS on all its way, and the server or this connection does not give that (5.7.30)")]
+    NeedsRequireTls,
     /// A CR or LF stands alone and the policy is to refuse that.
     #[error("the content has a CR or LF that is not part of a CRLF")]
     BareNewline,
@@ -138,6 +154,69 @@ impl fmt::Display for NonAscii {
     }
 }
 
+/// Why there is no TLS where it must be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// The server does not offer STARTTLS, or somebody in between keeps it from doing so. The port may be one for
+    /// implicit TLS, or the policy stricter than this server allows.
+    #[error("the server does not offer STARTTLS and TLS is required")]
+    NotOffered,
+    /// The server offers STARTTLS and refuses it.
+    #[error("the server refused STARTTLS and TLS is required: {0}")]
+    Refused(Reply),
+    /// The handshake failed. The adapter knows why.
+    #[error("the TLS handshake failed")]
+    Handshake,
+}
+
+/// Why a client is not authenticated.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthenticationError {
+    /// The server offers no authentication at all. It may do so only after STARTTLS.
+    #[error("the server offers no authentication")]
+    NotOffered,
+    /// All that the server offers would show the password or token to everybody on the way.
+    #[error("the server offers {offered}, and none of that is safe without verified TLS")]
+    NeedsTls {
+        /// The mechanisms offered.
+        offered: String,
+    },
+    /// Nothing that the server offers can be used with this login, in this order of preference, with these features.
+    #[error("the server offers {offered}, and none of that is among what the client can and may use")]
+    NoMechanism {
+        /// The mechanisms offered.
+        offered: String,
+    },
+    /// The server refused, by the last mechanism that could be tried.
+    #[error("the server refused {mechanism}: {reply}{}", Detail(.detail.as_deref()))]
+    Refused {
+        /// The name of the mechanism.
+        mechanism: String,
+        /// The reply.
+        reply: Reply,
+        /// What the server said about it within the exchange, such as the JSON of OAUTHBEARER.
+        detail: Option<String>,
+    },
+    /// The client broke it off: the server did what the mechanism does not allow, or is not the right one.
+    #[error("{mechanism}: {fault}")]
+    Fault {
+        /// The name of the mechanism.
+        mechanism: String,
+        /// What the server did.
+        fault: Fault,
+    },
+}
+
+struct Detail<'a>(Option<&'a str>);
+
+impl fmt::Display for Detail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |detail| write!(f, " ({})", Escaped(detail.as_bytes())))
+    }
+}
+
 /// A call that does not fit the state the machine is in, or an argument that cannot go on the wire: a mistake in
 /// the calling program.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -149,6 +228,15 @@ pub enum ApiMisuse {
     /// A decision with a 3yz reply.
     #[error("a decision cannot have the reply {0}")]
     UnfitReply(Reply),
+    /// A verdict on credentials where nobody authenticates.
+    #[error("a verdict on credentials was given where none were asked about")]
+    UnfitVerdict,
+    /// TLS where no handshake was asked for.
+    #[error("TLS was established where it was not asked for")]
+    NoHandshake,
+    /// TLS begins while octets that came in clear are still there.
+    #[error("octets that came in clear were left when TLS began")]
+    OctetsInClear,
     /// The session is over, or ending.
     #[error("the session is over")]
     Closed,
@@ -247,6 +335,12 @@ pub enum Error {
         /// The server's reply.
         reply: Reply,
     },
+    /// There is no TLS where it must be.
+    #[error("no TLS: {0}")]
+    Tls(#[from] TlsError),
+    /// The client is not authenticated where it must be.
+    #[error("not authenticated: {0}")]
+    Authentication(#[from] AuthenticationError),
     /// The server said that it closes the connection (421).
     #[error("the server closed the session while {phase}: {reply}")]
     ServiceClosing {
@@ -285,7 +379,12 @@ impl Error {
     /// Whether the same may succeed later without any change.
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Refused { reply, .. } => reply.severity() == Severity::Temporary,
+            Self::Refused { reply, .. }
+            | Self::Tls(TlsError::Refused(reply))
+            | Self::Authentication(AuthenticationError::Refused { reply, .. }) => {
+                reply.severity() == Severity::Temporary
+            }
+            Self::Tls(_) | Self::Authentication(_) => false,
             Self::ServiceClosing { .. } | Self::Disconnected { .. } | Self::Timeout { .. } | Self::GivenUp => true,
             Self::Unsendable(Unsendable::Cancelled) => true,
             Self::Peer(_) | Self::Unsendable(_) | Self::Misuse(_) => false,
@@ -300,7 +399,10 @@ impl Error {
     /// The reply that caused it.
     pub fn reply(&self) -> Option<&Reply> {
         match self {
-            Self::Refused { reply, .. } | Self::ServiceClosing { reply, .. } => Some(reply),
+            Self::Refused { reply, .. }
+            | Self::ServiceClosing { reply, .. }
+            | Self::Tls(TlsError::Refused(reply))
+            | Self::Authentication(AuthenticationError::Refused { reply, .. }) => Some(reply),
             Self::Peer(PeerFault::UnexpectedReply { reply, .. } | PeerFault::UnsolicitedReply(reply)) => Some(reply),
             _ => None,
         }

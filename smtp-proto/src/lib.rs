@@ -12,6 +12,10 @@
 //!
 //! - `std` (default): faster searches for octets, vectored writes, and `adapter`. Without it the crate needs
 //!   `alloc` only.
+//! - `scram`: the mechanisms SCRAM-SHA-1 and SCRAM-SHA-256, with and without channel binding, and SASLprep,
+//!   which needs a target that has the standard library.
+//! - `cram-md5`: the mechanism CRAM-MD5.
+//! - `getrandom`: the nonces that these need, from the operating system.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(
     not(test),
@@ -35,7 +39,9 @@ mod secret;
 mod time;
 mod tls;
 
-pub use error::{ApiMisuse, Error, InvalidArgument, NonAscii, PeerFault, Phase, Problem, Unsendable};
+pub use error::{
+    ApiMisuse, AuthenticationError, Error, InvalidArgument, NonAscii, PeerFault, Phase, Problem, TlsError, Unsendable,
+};
 pub use machine::{Machine, Step};
 pub use output::Output;
 pub use secret::Secret;

@@ -19,6 +19,16 @@ impl Secret {
         Self(Zeroizing::new(octets.into()))
     }
 
+    /// Takes octets that are already overwritten on drop.
+    pub(crate) fn custody(octets: Zeroizing<Vec<u8>>) -> Self {
+        Self(octets)
+    }
+
+    /// The parts one after the other, put together in one allocation so that no copy stays behind.
+    pub(crate) fn concat(parts: &[&[u8]]) -> Self {
+        Self::new(parts.concat())
+    }
+
     /// The octets. Whatever is done with them, do not log them.
     pub fn reveal(&self) -> &[u8] {
         &self.0

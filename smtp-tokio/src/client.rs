@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use smtp_proto::ApiMisuse;
 use smtp_proto::adapter::Error;
+use smtp_proto::adapter::tls::{ClientTls, TlsSide};
 use smtp_proto::client::{self, Config, Content, Envelope, Event, Outcome};
 use smtp_proto::transcript::{Entry, Tap};
 use smtp_proto::wire::{Capabilities, Reply};
@@ -14,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::channel::Channel;
 use crate::driver::{Driver, Next};
 
 /// Octets of content read at a time.
@@ -22,6 +24,7 @@ const PIECE: usize = 64 * 1024;
 /// Opens connections to servers.
 pub struct Connector {
     config: Config,
+    tls: Option<ClientTls>,
     connect_timeout: Duration,
     transcript: Option<Tap>,
 }
@@ -35,9 +38,17 @@ pub struct Client<S = TcpStream> {
 }
 
 impl Connector {
-    /// With this configuration, 30 s for each address of a server, and no transcript.
+    /// With this configuration, the system's trust for TLS, 30 s for each address of a server, and no transcript.
     pub fn new(config: Config) -> Self {
-        Self { config, connect_timeout: Duration::from_secs(30), transcript: None }
+        Self { config, tls: None, connect_timeout: Duration::from_secs(30), transcript: None }
+    }
+
+    /// Whom to trust when the session goes under TLS, and what to show. Keep it for further connections: clones share
+    /// what makes those faster.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(self, tls: ClientTls) -> Self {
+        Self { tls: Some(tls), ..self }
     }
 
     /// How long to wait for a connection to one of a server's addresses.
@@ -52,7 +63,8 @@ impl Connector {
         Self { transcript: Some(Box::new(tap)), ..self }
     }
 
-    /// Connects to `host:port`, trying all its addresses in turn, and says hello.
+    /// Connects to `host:port`, trying all its addresses in turn, and says hello. Under TLS, the server has to prove
+    /// that it is `host`.
     ///
     /// # Errors
     /// When no address takes the connection, or the server no session.
@@ -70,7 +82,8 @@ impl Connector {
         Err(Error::Connect { server: named(), attempts })
     }
 
-    /// Says hello over a connection that stands already. `peer` names the server in error messages.
+    /// Says hello over a connection that stands already. `peer` names the server in error messages; under TLS, the
+    /// server has to prove that it is the host in it, `host` or `host:port`.
     ///
     /// # Errors
     /// When the server wants no session.
@@ -82,7 +95,8 @@ impl Connector {
         if let Some(tap) = self.transcript {
             machine.set_transcript(tap);
         }
-        let mut client = Client { driver: Driver::new(stream, machine, peer.to_owned(), Instant::now()) };
+        let channel = Channel::new(stream, TlsSide::Client(self.tls));
+        let mut client = Client { driver: Driver::new(channel, machine, peer.to_owned(), Instant::now()) };
         client.until(|event| matches!(event, Event::Ready).then_some(())).await?;
         Ok(client)
     }

@@ -1,25 +1,24 @@
 //! Moves octets between a connection and a machine, and wakes the machine at its deadlines.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use smtp_proto::adapter::{Error, ReadSize};
-use smtp_proto::{Machine, Step};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use smtp_proto::{Machine, Step, TlsInfo};
+use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::channel::Channel;
 use crate::deadline::within;
 
-/// How long, and for how many octets, a connection is read on when all is said.
+/// How long to wait for the peer when all is said.
 const LINGER: Duration = Duration::from_secs(2);
-const LINGER_OCTETS: usize = 4 * 1024 * 1024;
 
 /// A machine with its connection.
 pub(crate) struct Driver<S, M> {
-    stream: S,
+    channel: Channel<S>,
     pub(crate) machine: M,
     peer: String,
     epoch: Instant,
@@ -39,9 +38,9 @@ pub(crate) enum Next<E> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Driver<S, M> {
     /// `epoch` is the moment the machine was given as zero.
-    pub(crate) fn new(stream: S, machine: M, peer: String, epoch: Instant) -> Self {
+    pub(crate) fn new(channel: Channel<S>, machine: M, peer: String, epoch: Instant) -> Self {
         Self {
-            stream,
+            channel,
             machine,
             peer,
             epoch,
@@ -68,33 +67,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Driver<S, M> {
                 Step::Decide => return Ok(Next::Decide),
                 Step::Write => self.exchange(true).await,
                 Step::Read => self.exchange(false).await,
-                Step::UpgradeTls => self.machine.tls_failed(),
+                Step::UpgradeTls => self.upgrade().await,
                 Step::Close => {
                     // The peer may be gone already: all is said anyhow.
-                    let _ = within(Some(Instant::now() + LINGER), self.stream.shutdown()).await;
+                    let _ = within(Some(Instant::now() + LINGER), poll_fn(|context| self.channel.poll_close(context)))
+                        .await;
                     return Ok(Next::Closed);
                 }
             }
         }
     }
 
-    /// Waits for the peer to close as well, reading on for a while: a connection that is closed with input unread is
-    /// reset, and the last replies are lost with it.
+    /// Waits for the peer to close as well.
     pub(crate) async fn linger(&mut self) {
-        let mut room = vec![0; 4096];
-        let mut left = LINGER_OCTETS;
-        let until = Some(Instant::now() + LINGER);
-        while let Some(Ok(count @ 1..)) = within(until, self.stream.read(&mut room)).await {
-            left = left.saturating_sub(count);
-            if left == 0 {
-                return;
-            }
-        }
+        self.channel.linger(Instant::now() + LINGER).await;
     }
 
     /// When the machine wants to be called at the latest.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.machine.deadline().and_then(|deadline| self.epoch.checked_add(deadline.elapsed()))
+    }
+
+    /// The handshake of TLS, or as much of it as there is time for.
+    async fn upgrade(&mut self) {
+        if !self.rx.is_empty() {
+            // What came in clear is not for TLS: the machine refuses it.
+            let _ = self.machine.tls_established(&mut self.rx, TlsInfo::default());
+            return;
+        }
+        let deadline = self.deadline();
+        let handshake = poll_fn(|context| self.channel.poll_handshake(context, &self.peer));
+        match within(deadline, handshake).await {
+            // What does not fit fails the session.
+            Some(Ok(tls)) => _ = self.machine.tls_established(&mut self.rx, tls),
+            Some(Err(error)) => {
+                self.machine.tls_failed();
+                self.broken.get_or_insert(error);
+            }
+            None => {}
+        }
     }
 
     /// Some octets in one direction, or the deadline.
@@ -113,7 +124,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Driver<S, M> {
             let mut slices = [IoSlice::new(&[]); 256];
             let count = output.chunks_vectored(&mut slices);
             let slices = slices.get(..count).unwrap_or_default();
-            match Pin::new(&mut self.stream).poll_write_vectored(context, slices) {
+            match self.channel.poll_write(context, slices) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(written)) if written > 0 => {
                     output.advance(written);
@@ -126,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Driver<S, M> {
                     return Poll::Ready(Ok(()));
                 }
             }
-        } else if self.unflushed && Pin::new(&mut self.stream).poll_flush(context).is_ready() {
+        } else if (self.unflushed || self.channel.unsent()) && self.channel.poll_flush(context).is_ready() {
             // What fails here fails again at the next write.
             self.unflushed = false;
         }
@@ -134,8 +145,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Driver<S, M> {
         if self.input_ended || write && self.rx.len() > self.read_size.octets() {
             return Poll::Pending;
         }
-        self.rx.reserve(self.read_size.octets());
-        let received = ready!(pin!(self.stream.read_buf(&mut self.rx)).poll(context))?;
+        let received = ready!(self.channel.poll_read(context, &mut self.rx, self.read_size.octets()))?;
         self.read_size.note(received);
         if received == 0 {
             self.input_ended = true;

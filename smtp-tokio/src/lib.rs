@@ -2,7 +2,15 @@
 //!
 //! This crate moves octets and keeps time; every rule of the protocol is in the core, whose types it shares:
 //! [`smtp_proto::client`] and [`smtp_proto::server`] hold configurations, envelopes, outcomes, events and decisions.
+//!
+//! # Features
+//!
+//! - `tls` (default): STARTTLS and implicit TLS with `rustls`.
+//! - `ring` (default), `aws-lc-rs`: the crypto provider; without them, the application installs or gives one.
+//! - `scram` (default): authentication with SCRAM-SHA-1 and SCRAM-SHA-256.
+//! - `cram-md5`: authentication with CRAM-MD5.
 
+mod channel;
 mod client;
 mod deadline;
 mod driver;
@@ -10,4 +18,6 @@ mod server;
 
 pub use client::{Client, Connector};
 pub use server::{Handle, Server, serve_connection};
-pub use smtp_proto::adapter::Error;
+#[cfg(feature = "tls")]
+pub use smtp_proto::adapter::tls;
+pub use smtp_proto::adapter::{Error, Service};

@@ -2,16 +2,19 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use smtp_proto::adapter::Error;
+#[cfg(feature = "tls")]
+use smtp_proto::adapter::tls::ServerTls;
+use smtp_proto::adapter::tls::TlsSide;
+use smtp_proto::adapter::{Error, Service};
 use smtp_proto::server::{self, Config, Connection, Handler, Shutdown, dispatch};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::channel::Channel;
 use crate::deadline::within;
 use crate::driver::{Driver, Next};
 
@@ -22,7 +25,7 @@ const RESPITE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
-    config: Arc<Config>,
+    service: Service,
     stop: watch::Sender<Option<Shutdown>>,
 }
 
@@ -49,11 +52,14 @@ impl Server {
     /// # Errors
     /// When none can.
     pub async fn bind(address: impl ToSocketAddrs, config: Config) -> io::Result<Self> {
-        Ok(Self {
-            listener: TcpListener::bind(address).await?,
-            config: Arc::new(config),
-            stop: watch::Sender::new(None),
-        })
+        Ok(Self { listener: TcpListener::bind(address).await?, service: config.into(), stop: watch::Sender::new(None) })
+    }
+
+    /// Has TLS, for STARTTLS and from the first octet on, as the configuration says.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(self, tls: ServerTls) -> Self {
+        Self { service: self.service.tls(tls), ..self }
     }
 
     /// Where it listens.
@@ -71,7 +77,7 @@ impl Server {
 
     /// Serves until it is shut down and the last session has ended. Each connection gets a handler of its own.
     pub async fn serve<H: Handler + 'static>(self, mut new_handler: impl FnMut(&Connection) -> H) {
-        let Self { listener, config, stop } = self;
+        let Self { listener, service, stop } = self;
         let mut stopped = stop.subscribe();
         let mut sessions = JoinSet::new();
         let mut count = 0;
@@ -90,7 +96,7 @@ impl Server {
             count += 1;
             let connection = Connection::new(count, Some(peer));
             let handler = new_handler(&connection);
-            sessions.spawn(session(stream, connection, Arc::clone(&config), handler, stop.subscribe()));
+            sessions.spawn(session(stream, connection, service.clone(), handler, stop.subscribe()));
         }
         drop(listener);
         while sessions.join_next().await.is_some() {}
@@ -100,24 +106,24 @@ impl Server {
 async fn session<H: Handler>(
     stream: TcpStream,
     connection: Connection,
-    config: Arc<Config>,
+    service: Service,
     handler: H,
     stopped: watch::Receiver<Option<Shutdown>>,
 ) {
     // Small writes are never to wait for the acknowledgement of earlier ones. What fails here fails again below.
     let _ = stream.set_nodelay(true);
     // The handler has been told how it ended.
-    let _ = run(stream, connection, config, handler, stopped).await;
+    let _ = run(stream, connection, service, handler, stopped).await;
 }
 
-/// Serves one connection that was accepted elsewhere.
+/// Serves one connection that was accepted elsewhere. The service is a [`Service`], or just its configuration.
 ///
 /// # Errors
 /// When a decision of the handler does not fit. The end of the session, whatever it was, is told to the handler.
 pub async fn serve_connection<S, H>(
     stream: S,
     connection: Connection,
-    config: Arc<Config>,
+    service: impl Into<Service>,
     handler: H,
 ) -> Result<(), Error>
 where
@@ -125,13 +131,13 @@ where
     H: Handler,
 {
     let never = watch::Sender::new(None);
-    run(stream, connection, config, handler, never.subscribe()).await
+    run(stream, connection, service.into(), handler, never.subscribe()).await
 }
 
 async fn run<S, H>(
     stream: S,
     connection: Connection,
-    config: Arc<Config>,
+    service: Service,
     mut handler: H,
     mut stopped: watch::Receiver<Option<Shutdown>>,
 ) -> Result<(), Error>
@@ -140,8 +146,9 @@ where
     H: Handler,
 {
     let peer = connection.peer.map_or_else(|| "a client".to_owned(), |peer| peer.to_string());
+    let (config, tls) = service.into_parts();
     let machine = server::Server::new(config, smtp_proto::Instant::default());
-    let mut driver = Driver::new(stream, machine, peer, Instant::now());
+    let mut driver = Driver::new(Channel::new(stream, TlsSide::Server(tls)), machine, peer, Instant::now());
     let (mut told, mut misuse) = (None, None);
     loop {
         let next = tokio::select! {

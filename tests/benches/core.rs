@@ -41,6 +41,7 @@ fn serve(config: &Arc<server::Config>, mut rx: BytesMut) -> (usize, usize) {
                 replies += count;
                 server.output().advance(count);
             }
+            Step::UpgradeTls => unreachable!("there is no TLS here"),
             Step::Close => return (content, replies),
             step => panic!("{step:?}"),
         }
@@ -72,7 +73,7 @@ fn client_sessions(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(100));
         group.bench_function(BenchmarkId::from_parameter(format!("{size} KiB")), |bencher| {
             bencher.iter(|| {
-                let config = client::Config::new("client.example.org").expect("a name");
+                let config = smtp_tests::in_clear("client.example.org");
                 let mut client = Client::new(config, Instant::default());
                 let envelope =
                     Envelope::new("jane@example.org", ["joe@example.net", "ann@example.net", "bob@example.net"])
@@ -99,6 +100,7 @@ fn client_sessions(criterion: &mut Criterion) {
                                 _ => b"250 queued\r\n250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n",
                             });
                         }
+                        Step::UpgradeTls => unreachable!("there is no TLS here"),
                         Step::Close => break black_box(trips),
                         Step::Decide => panic!("there is work"),
                     }

@@ -47,7 +47,7 @@ fn transcript(runtime: Runtime, scenario: fn(&mut dyn Mailer)) -> Vec<String> {
     let server = Server::start(runtime);
     let (tell, told) = mpsc::channel();
     let tap = Box::new(move |entry: smtp_proto::transcript::Entry<'_>| tell.send(entry.to_string()).unwrap());
-    let mut mailer = runtime::connect(runtime, &server.address(), client_config(), Some(PATIENCE), Some(tap)).unwrap();
+    let mut mailer = runtime::connect(runtime, &server.address(), client_config(), connecting(Some(tap))).unwrap();
     scenario(&mut *mailer);
     mailer.quit().unwrap();
     told.iter().collect()

@@ -237,7 +237,7 @@ pub(super) fn server_config() -> server::Config {
 }
 
 pub(super) fn client_config() -> client::Config {
-    client::Config::new("client.example.org").unwrap()
+    smtp_tests::in_clear("client.example.org")
 }
 
 /// An envelope of local parts.
@@ -251,7 +251,11 @@ pub(super) fn connect(runtime: Runtime, server: &str) -> Box<dyn Mailer> {
 }
 
 pub(super) fn connect_with(runtime: Runtime, server: &str, config: client::Config) -> Result<Box<dyn Mailer>, Error> {
-    runtime::connect(runtime, server, config, Some(PATIENCE), None)
+    runtime::connect(runtime, server, config, connecting(None))
+}
+
+pub(super) fn connecting(transcript: Option<Tap>) -> runtime::Connecting {
+    runtime::Connecting { timeout: Some(PATIENCE), transcript, tls: None }
 }
 
 /// The peer behind a plain socket.

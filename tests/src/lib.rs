@@ -5,12 +5,29 @@ pub mod maildir;
 pub mod pair;
 pub mod recorder;
 pub mod runtime;
+pub mod secrets;
 pub mod transcript;
+
+use smtp_proto::{Secret, sasl};
 
 /// The examples of the README, compiled and run with the other tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
+
+/// A client without TLS, for tests of all else.
+///
+/// # Panics
+/// When the name is none.
+pub fn in_clear(hello: &str) -> smtp_proto::client::Config {
+    match smtp_proto::client::Config::new(hello) {
+        Ok(mut config) => {
+            config.tls = smtp_proto::client::TlsPolicy::None;
+            config
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
 
 /// The name of a policy on a command line.
 ///
@@ -25,4 +42,21 @@ pub fn bare_newline(name: &str) -> Result<smtp_proto::wire::BareNewline, &'stati
         "pass" => Ok(BareNewline::Pass),
         _ => Err("one of reject, fix, strip, pass"),
     }
+}
+
+/// Mechanisms on a command line, separated by commas.
+///
+/// # Errors
+/// When one is not known.
+pub fn mechanisms(names: &str) -> Result<Vec<&'static dyn sasl::Mechanism>, String> {
+    names.split(',').map(|name| sasl::find(name).ok_or_else(|| format!("no mechanism {name}"))).collect()
+}
+
+/// `USER:PASSWORD` on a command line.
+///
+/// # Errors
+/// When there is no colon.
+pub fn user_and_password(text: &str) -> Result<(String, Secret), &'static str> {
+    let (user, password) = text.split_once(':').ok_or("USER:PASSWORD")?;
+    Ok((user.to_owned(), password.into()))
 }

@@ -6,7 +6,11 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use smtp_blocking::Handler;
-use smtp_proto::server::{CloseReason, Connection, Decision, Hello, Mail, Recipient, ResetReason, Session};
+use smtp_proto::Secret;
+use smtp_proto::sasl::{Credentials, Evidence, Verdict};
+use smtp_proto::server::{
+    AuthenticationFailure, CloseReason, Connection, Decision, Hello, Identity, Mail, Recipient, ResetReason, Session,
+};
 use smtp_proto::wire::{BodyType, ForwardPath, Reply};
 
 use crate::maildir::{Draft, Maildir};
@@ -19,6 +23,8 @@ pub struct Options {
     pub maildir: Option<Maildir>,
     /// Who is refused, and how.
     pub refused: Vec<(ForwardPath, Reply)>,
+    /// Who may authenticate.
+    pub users: Vec<(String, Secret)>,
     /// What takes the record, an object at a time.
     pub record: Box<dyn Fn(Value) + Send + Sync>,
 }
@@ -63,6 +69,28 @@ impl Handler for Recorder {
     fn hello(&mut self, _: &Session, hello: Hello) -> Decision {
         self.record("hello", json!({ "name": hello.name.as_str(), "extended": hello.extended }));
         Decision::Accept
+    }
+
+    fn authenticate(&mut self, _: &Session, credentials: Credentials) -> Decision {
+        let user = self.options.users.iter().find(|(name, _)| credentials.username() == Some(name));
+        let verdict = match (user, credentials.evidence()) {
+            (_, Evidence::External | Evidence::Anonymous { .. }) => Verdict::Accepted,
+            (Some((_, password)), Evidence::Token(_)) => credentials.verify_token(password),
+            (Some((_, password)), _) => credentials.verify_password(password),
+            // The secret is as good as the process is short-lived.
+            (None, _) => credentials.unknown_user(&"a salt of its own".into()),
+        };
+        verdict.into()
+    }
+
+    fn authentication_failed(&mut self, _: &Session, failure: AuthenticationFailure) {
+        let AuthenticationFailure { mechanism, username, .. } = failure;
+        self.record("auth", json!({ "mechanism": mechanism, "user": username, "accepted": false }));
+    }
+
+    fn authenticated(&mut self, _: &Session, identity: Identity) {
+        let Identity { mechanism, username, .. } = identity;
+        self.record("auth", json!({ "mechanism": mechanism, "user": username, "accepted": true }));
     }
 
     fn mail(&mut self, _: &Session, mail: Mail) -> Decision {
@@ -114,13 +142,15 @@ impl Handler for Recorder {
         }
     }
 
-    fn message_end(&mut self, _: &Session, _: u64) -> Decision {
+    fn message_end(&mut self, session: &Session, _: u64) -> Decision {
         let Some(message) = self.message.take() else { return Decision::Reply(NO_SPACE) };
         let Ok(file) = message.draft.map(Draft::keep).transpose() else { return Decision::Reply(NO_SPACE) };
         let mut facts = json!({
             "reverse_path": message.reverse_path,
             "recipients": message.recipients,
             "size": message.size,
+            "tls": session.tls().map(|tls| tls.version.clone()),
+            "user": session.identity().and_then(|identity| identity.username.clone()),
             "sha256": hexadecimal(&message.digest.finalize()),
         });
         if let (Some(file), Some(facts)) = (file, facts.as_object_mut()) {
@@ -135,6 +165,7 @@ impl Handler for Recorder {
         let reason = match reason {
             ResetReason::Command => "command".to_owned(),
             ResetReason::Hello => "hello".to_owned(),
+            ResetReason::StartTls => "starttls".to_owned(),
             ResetReason::Refused(reply) => format!("refused: {reply}"),
             _ => "closing".to_owned(),
         };
@@ -149,6 +180,7 @@ impl Handler for Recorder {
             }
             CloseReason::Disconnected => "disconnected".to_owned(),
             CloseReason::Timeout(phase) => format!("timed out while {phase}"),
+            CloseReason::TlsFailed => "TLS failed".to_owned(),
             CloseReason::ShutDown => "shut down".to_owned(),
             CloseReason::Decision => "refused".to_owned(),
             CloseReason::Abuse(abuse) => format!("abuse: {abuse:?}"),

@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use smtp_proto::adapter::Error;
+use smtp_proto::adapter::tls::{ClientTls, ServerTls};
 use smtp_proto::client::{self, Envelope, Outcome};
+use smtp_proto::sasl::Credentials;
 use smtp_proto::server::{
-    self, Abuse, CloseReason, Connection, Decision, Handler as AsyncHandler, Hello, Mail, Recipient, ResetReason,
-    Session,
+    self, Abuse, AuthenticationFailure, CloseReason, Connection, Decision, Handler as AsyncHandler, Hello, Identity,
+    Mail, Recipient, ResetReason, Session,
 };
 use smtp_proto::transcript::Tap;
 use smtp_proto::wire::{Query, Reply};
@@ -70,6 +72,21 @@ impl Service {
         listen: &str,
         config: server::Config,
         pause: Duration,
+        new_handler: impl FnMut(&Connection) -> H + Send + 'static,
+    ) -> io::Result<Self> {
+        Self::start_with_tls(runtime, listen, config, None, pause, new_handler)
+    }
+
+    /// The same with certificates.
+    ///
+    /// # Errors
+    /// When the address cannot be had.
+    pub fn start_with_tls<H: smtp_blocking::Handler + 'static>(
+        runtime: Runtime,
+        listen: &str,
+        config: server::Config,
+        tls: Option<ServerTls>,
+        pause: Duration,
         mut new_handler: impl FnMut(&Connection) -> H + Send + 'static,
     ) -> io::Result<Self> {
         type Listening = io::Result<(SocketAddr, Box<dyn Fn(bool) + Send + Sync>)>;
@@ -83,6 +100,10 @@ impl Service {
                         Err(error) => drop(tell.send(Err(error))),
                         Ok((address, server)) => {
                             let handle = server.handle();
+                            let server = match tls {
+                                Some(tls) => server.tls(tls),
+                                None => server,
+                            };
                             // The other end waits for this.
                             let _ = tell.send(Ok((
                                 address,
@@ -194,6 +215,10 @@ macro_rules! hooks {
 hooks! {
     connected() -> Decision;
     hello(hello: Hello) -> Decision;
+    starttls() -> Decision;
+    authenticate(credentials: Credentials) -> Decision;
+    authentication_failed(failure: AuthenticationFailure) -> ();
+    authenticated(identity: Identity) -> ();
     mail(mail: Mail) -> Decision;
     recipient(recipient: Recipient) -> Decision;
     data() -> Decision;
@@ -243,6 +268,17 @@ pub trait Mailer: Send {
     fn quit(self: Box<Self>) -> Result<(), Error>;
 }
 
+/// How to connect.
+#[derive(Default)]
+pub struct Connecting {
+    /// How long to wait for each address.
+    pub timeout: Option<Duration>,
+    /// What is told of the dialogue.
+    pub transcript: Option<Tap>,
+    /// Whom to trust, if not whom the system trusts.
+    pub tls: Option<ClientTls>,
+}
+
 /// Connects to a server.
 ///
 /// # Errors
@@ -251,14 +287,17 @@ pub fn connect(
     runtime: Runtime,
     server: &str,
     config: client::Config,
-    timeout: Option<Duration>,
-    transcript: Option<Tap>,
+    connecting: Connecting,
 ) -> Result<Box<dyn Mailer>, Error> {
+    let Connecting { timeout, transcript, tls } = connecting;
     macro_rules! connector {
         ($adapter:ident) => {{
             let mut connector = $adapter::Connector::new(config);
             if let Some(timeout) = timeout {
                 connector = connector.connect_timeout(timeout);
+            }
+            if let Some(tls) = tls {
+                connector = connector.tls(tls);
             }
             if let Some(mut tap) = transcript {
                 connector = connector.transcript(move |entry| tap(entry));

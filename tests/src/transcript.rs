@@ -12,7 +12,7 @@
 //! E: mail <a@a.test>                    an event; where one is given, all must be
 //! T: 300                                so many seconds pass
 //! X: eof | lost | mute | shutdown | shutdown now      what happens to the session; mute: writing fails
-//! X: tls | tls failed                   the handshake that the machine asks for
+//! X: tls | tls bound | tls failed       the handshake that the machine asks for; bound: with channel binding
 //! X: closed | error TEXT                how it ends
 //! ```
 //!
@@ -27,9 +27,13 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use smtp_proto::client::{self, Client, Content, Envelope, RecipientOutcome, RequestId};
+use smtp_proto::sasl::{self, ChannelBinding, Login, Mechanism};
 use smtp_proto::server::{self, Decision, ResetReason, Server, Shutdown};
 use smtp_proto::wire::{Escaped, Reply};
 use smtp_proto::{Error, Instant, Machine, Step, TlsInfo};
+
+/// The nonce of every exchange.
+const NONCE: [u8; 24] = *b"0123456789abcdef01234567";
 
 /// The dialogues of a file with their titles.
 pub fn dialogues(file: &str) -> Vec<(&str, String)> {
@@ -69,11 +73,19 @@ enum Act {
     EndOfFile,
     Lost,
     Mute,
-    /// The handshake that is due succeeds, or fails.
-    Tls(bool),
+    /// The handshake that is due.
+    Tls(Handshake),
     ShutDown(Shutdown),
     Closed,
     Failed(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Handshake {
+    Done,
+    /// With channel binding.
+    Bound,
+    Failed,
 }
 
 type Outcome<T = ()> = Result<T, String>;
@@ -154,8 +166,9 @@ impl Script {
                     "eof" => Act::EndOfFile,
                     "lost" => Act::Lost,
                     "mute" => Act::Mute,
-                    "tls" => Act::Tls(true),
-                    "tls failed" => Act::Tls(false),
+                    "tls" => Act::Tls(Handshake::Done),
+                    "tls bound" => Act::Tls(Handshake::Bound),
+                    "tls failed" => Act::Tls(Handshake::Failed),
                     "shutdown" => Act::ShutDown(Shutdown::AfterTransaction),
                     "shutdown now" => Act::ShutDown(Shutdown::Now),
                     "closed" => Act::Closed,
@@ -243,7 +256,7 @@ impl Script {
                     side.machine.connection_lost();
                     side.run()?;
                 }
-                Act::Tls(established) => side.tls(*established)?,
+                Act::Tls(handshake) => side.tls(*handshake)?,
                 Act::Mute => {
                     side.machine.write_failed();
                     side.run()?;
@@ -274,6 +287,27 @@ impl Script {
 
     fn setting(&self, name: &str) -> Option<&str> {
         self.settings.iter().find_map(|(key, value)| (key == name).then_some(&**value))
+    }
+
+    /// `mechanisms=PLAIN,LOGIN`
+    fn mechanisms(&self) -> Outcome<Vec<&'static dyn Mechanism>> {
+        let names = self.setting("mechanisms").into_iter().flat_map(|names| names.split(','));
+        names.map(|name| sasl::find(name).ok_or(format!("config: no mechanism {name}"))).collect()
+    }
+
+    /// `USER:PASSWORD`, `USER:token:TOKEN`, `external` or `anonymous:TRACE`
+    fn login(&self, name: &str) -> Outcome<Option<Login>> {
+        let Some(text) = self.setting(name) else { return Ok(None) };
+        let (first, rest) = text.split_once(':').unwrap_or((text, ""));
+        let login = match (first, rest.strip_prefix("token:")) {
+            ("external", _) => Ok(Login::external()),
+            ("anonymous", _) => Login::anonymous(rest),
+            (username, Some(token)) => Login::token(username, token),
+            (username, None) => Login::password(username, rest),
+        };
+        let login = login.map_err(|error| error.to_string())?;
+        let mechanisms = self.mechanisms()?;
+        Ok(Some(if mechanisms.is_empty() { login } else { login.mechanisms(mechanisms) }))
     }
 
     fn number<T: std::str::FromStr>(&self, name: &str, slot: &mut T) -> Outcome {
@@ -416,17 +450,17 @@ impl Role {
         }
     }
 
-    fn tls(&mut self, rx: &mut BytesMut, established: bool) -> Result<(), smtp_proto::ApiMisuse> {
-        let facts = || TlsInfo::new("TLSv1.3", "TLS_AES_256_GCM_SHA384");
+    fn tls(&mut self, rx: &mut BytesMut, handshake: Handshake) -> Result<(), smtp_proto::ApiMisuse> {
+        let mut facts = TlsInfo::new("TLSv1.3", "TLS_AES_256_GCM_SHA384");
+        facts.verified = matches!(self, Self::Client(_));
+        if handshake == Handshake::Bound {
+            facts.channel_bindings.push(ChannelBinding::tls_exporter([7; 32]));
+        }
         match self {
-            Self::Server(server) if established => server.tls_established(rx, facts())?,
-            Self::Client(client) if established => {
-                let mut facts = facts();
-                facts.verified = true;
-                client.tls_established(rx, facts)?;
-            }
-            Self::Server(server) => server.tls_failed(),
-            Self::Client(client) => client.tls_failed(),
+            Self::Server(server) if handshake == Handshake::Failed => server.tls_failed(),
+            Self::Client(client) if handshake == Handshake::Failed => client.tls_failed(),
+            Self::Server(server) => server.tls_established(rx, facts)?,
+            Self::Client(client) => client.tls_established(rx, facts)?,
         }
         Ok(())
     }
@@ -453,6 +487,18 @@ impl<'a> Side<'a> {
         on("enhanced_status_codes", &mut config.enhanced_status_codes);
         on("expand", &mut config.expand);
         on("help", &mut config.help);
+        on("requiretls", &mut config.requiretls);
+        on("require_auth", &mut config.require_auth);
+        on("allow_clear_text_auth", &mut config.allow_clear_text_auth);
+        config.mechanisms = script.mechanisms()?;
+        config.nonces = Some(|| Some(NONCE));
+        config.tls = match script.setting("tls") {
+            None | Some("none") => server::TlsPolicy::None,
+            Some("offered") => server::TlsPolicy::Offered,
+            Some("required") => server::TlsPolicy::Required,
+            Some("implicit") => server::TlsPolicy::Implicit,
+            Some(_) => return Err("config: tls".to_owned()),
+        };
         if let Some(keywords) = script.setting("parameters") {
             config.parameters = keywords.split(',').map(ToOwned::to_owned).collect();
         }
@@ -466,6 +512,9 @@ impl<'a> Side<'a> {
         script.number("hard_errors", &mut limits.hard_errors)?;
         script.number("junk_commands", &mut limits.junk_commands)?;
         script.number("refusals", &mut limits.refusals)?;
+        script.number("auth_line", &mut limits.auth_line)?;
+        script.number("auth_rounds", &mut limits.auth_rounds)?;
+        script.number("auth_failures", &mut limits.auth_failures)?;
         script.number("minimum_rate", &mut config.timeouts.minimum_rate)?;
         match script.setting("message_size") {
             Some("none") => limits.message_size = None,
@@ -483,6 +532,20 @@ impl<'a> Side<'a> {
             config.bare_newline = crate::bare_newline(policy)?;
         }
         config.allow_helo = script.setting("allow_helo") != Some("off");
+        config.allow_clear_text_auth = script.setting("allow_clear_text_auth") == Some("on");
+        config.nonces = Some(|| Some(NONCE));
+        config.tls = match script.setting("tls") {
+            None | Some("none") => client::TlsPolicy::None,
+            Some("opportunistic") => client::TlsPolicy::Opportunistic,
+            Some("required") => client::TlsPolicy::Required,
+            Some("implicit") => client::TlsPolicy::Implicit,
+            Some(_) => return Err("config: tls".to_owned()),
+        };
+        config.authentication = match (script.login("auth")?, script.login("auth_if_available")?) {
+            (Some(login), _) => client::Authentication::Required(login),
+            (None, Some(login)) => client::Authentication::IfAvailable(login),
+            (None, None) => client::Authentication::Never,
+        };
         script.number("in_flight", &mut config.in_flight)?;
         script.number("text_line", &mut config.text_line)?;
         Self::begin(script, Role::Client(Box::new(Client::new(config, Instant::default()))))
@@ -540,11 +603,11 @@ impl<'a> Side<'a> {
         Err("the machine does not come to rest".to_owned())
     }
 
-    fn tls(&mut self, established: bool) -> Outcome {
+    fn tls(&mut self, handshake: Handshake) -> Outcome {
         if !std::mem::take(&mut self.upgrading) {
             return Err("the machine does not ask for TLS".to_owned());
         }
-        self.machine.tls(&mut self.rx, established).map_err(|misuse| misuse.to_string())?;
+        self.machine.tls(&mut self.rx, handshake).map_err(|misuse| misuse.to_string())?;
         self.run()
     }
 
@@ -559,7 +622,7 @@ impl<'a> Side<'a> {
             }
             Happened::Server(event) => {
                 let name = server_event(&event);
-                let decision = self.decision(&name);
+                let decision = self.decision(&name).or_else(|| self.verdict(&event));
                 self.push_event(name);
                 if let (true, Role::Server(server)) = (event.is_question(), &mut self.machine) {
                     server.decide(decision.unwrap_or(Decision::Accept)).map_err(|error| error.to_string())?;
@@ -568,6 +631,18 @@ impl<'a> Side<'a> {
             Happened::Client(event) => self.push_event(client_event(&event)),
         }
         Ok(())
+    }
+
+    /// Whether the credentials are those of `config: user=NAME:PASSWORD`.
+    fn verdict(&self, event: &server::Event) -> Option<Decision> {
+        let server::Event::Authenticate(credentials) = event else { return None };
+        let user = self.script.setting("user").and_then(|user| user.split_once(':'));
+        Some(match user {
+            Some((name, password)) if credentials.username() == Some(name) => {
+                credentials.verify_password(&password.into()).into()
+            }
+            _ => credentials.unknown_user(&"salt".into()).into(),
+        })
     }
 
     fn decision(&self, event: &str) -> Option<Decision> {
@@ -610,11 +685,13 @@ impl<'a> Side<'a> {
         match verb {
             "send" | "stream" | "probe" => {
                 let (rest, content) = rest.split_once(" content ").unwrap_or((rest, "\"\""));
+                let (rest, requiretls) = rest.strip_suffix(" requiretls").map_or((rest, false), |rest| (rest, true));
                 let (from, to) = rest.split_once(" to ").ok_or("no recipients")?;
                 let (to, utf8) = to.strip_suffix(" smtputf8").map_or((to, false), |to| (to, true));
                 let mut envelope =
                     Envelope::new(from.trim_matches('-'), to.split(' ')).map_err(|error| error.to_string())?;
                 envelope.smtputf8 = utf8;
+                envelope.requiretls = requiretls;
                 match verb {
                     "send" => drop(client.send(envelope, quoted(content)?).map_err(misuse)?),
                     "probe" => drop(client.probe(envelope).map_err(misuse)?),
@@ -674,6 +751,16 @@ fn server_event(event: &server::Event) -> String {
         Event::Expand(query) => format!("expand {query}"),
         Event::Help(topic) => format!("help {topic}").trim_end().to_owned(),
         Event::Other { verb, argument } => format!("other {verb} {argument}").trim_end().to_owned(),
+        Event::StartTls => "starttls".to_owned(),
+        Event::Authenticate(credentials) => {
+            format!("auth {} {}", credentials.mechanism(), credentials.username().unwrap_or("-"))
+        }
+        Event::AuthenticationFailed(failure) => {
+            format!("auth failed {} {} {}", failure.failures, failure.mechanism, failure.username.as_deref().unwrap_or("-"))
+        }
+        Event::Authenticated(identity) => {
+            format!("authenticated {} {}", identity.mechanism, identity.username.as_deref().unwrap_or("-"))
+        }
         Event::Reset(ResetReason::Refused(reply)) => format!("reset refused {}", reply.code()),
         Event::Reset(reason) => format!("reset {reason:?}").to_lowercase(),
         Event::Abuse(abuse) => format!("abuse {abuse:?}"),

@@ -1,8 +1,10 @@
 //! How a client behaves: its name, policies, limits, times.
 
+use alloc::string::String;
 use core::time::Duration;
 
 use crate::error::InvalidArgument;
+use crate::sasl::{Login, Nonces};
 use crate::wire::{BareNewline, HelloName, MAX_TEXT_LINE, ReplyLimits};
 
 /// How a client behaves.
@@ -18,7 +20,21 @@ use crate::wire::{BareNewline, HelloName, MAX_TEXT_LINE, ReplyLimits};
 #[non_exhaustive]
 pub struct Config {
     pub(super) hello: HelloName,
-    /// Whether HELO is tried when the server does not know EHLO. Default yes.
+    /// Whether TLS is used, and whether it must be. Default [`TlsPolicy::Required`].
+    pub tls: TlsPolicy,
+    /// Whether and as whom the client authenticates. Default [`Authentication::Never`].
+    pub authentication: Authentication,
+    /// Whether mechanisms that show the password or token to everybody on the way are used without TLS that proved who
+    /// the server is. Default no.
+    pub allow_clear_text_auth: bool,
+    /// The source of nonces; without one, mechanisms that need them are not used. Default: the operating system's with
+    /// the feature `getrandom`, else none.
+    pub nonces: Option<Nonces>,
+    /// The name of the server as it was asked for, for mechanisms that state it (RFC 7628). Default empty: it is not
+    /// stated.
+    pub server_name: String,
+    /// Whether HELO is tried when the server does not know EHLO. Default yes, but never where TLS or
+    /// authentication is required.
     pub allow_helo: bool,
     /// What is done about a CR or LF in content that is not part of a CRLF. Default [`BareNewline::Fix`]: text with
     /// LF line ends can be handed over as it is.
@@ -36,6 +52,40 @@ pub struct Config {
     pub reply_limits: ReplyLimits,
 }
 
+/// Whether TLS is used, and whether it must be. A handshake that fails ends the session under every policy: it never
+/// goes on in clear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum TlsPolicy {
+    /// Everything in clear.
+    None,
+    /// STARTTLS where it is offered, else in clear: for relays. It protects from nobody who can change what is sent.
+    Opportunistic,
+    /// STARTTLS, or an error before anything else is said (RFC 8314 section 3).
+    #[default]
+    Required,
+    /// TLS from the first octet, as on port 465 (RFC 8314 section 3.3).
+    Implicit,
+}
+
+impl TlsPolicy {
+    /// The policy for submission that goes with a port: implicit on 465, STARTTLS on any other (RFC 8314 section 3.3).
+    pub fn for_port(port: u16) -> Self {
+        if port == 465 { Self::Implicit } else { Self::Required }
+    }
+}
+
+/// Whether and as whom a client authenticates.
+#[derive(Debug, Clone, Default)]
+pub enum Authentication {
+    /// It does not.
+    #[default]
+    Never,
+    /// It does where the server offers a mechanism that can be used. Being refused is still an error.
+    IfAvailable(Login),
+    /// It does, or there is an error before any message.
+    Required(Login),
+}
+
 /// How long the client waits for the server in each phase (RFC 5321 section 4.5.3.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -44,6 +94,8 @@ pub struct Timeouts {
     pub greeting: Duration,
     /// EHLO or HELO. Default 300 s.
     pub hello: Duration,
+    /// The TLS handshake. Default 60 s.
+    pub handshake: Duration,
     /// MAIL. Default 300 s.
     pub mail: Duration,
     /// RCPT. Default 300 s.
@@ -54,7 +106,7 @@ pub struct Timeouts {
     pub content: Duration,
     /// The reply to the end of the content. Default 600 s.
     pub end_of_data: Duration,
-    /// Any other command. Default 300 s.
+    /// Any other command, STARTTLS and AUTH among them. Default 300 s.
     pub command: Duration,
     /// QUIT. Default 10 s: nothing is lost when its reply is.
     pub quit: Duration,
@@ -66,6 +118,7 @@ impl Default for Timeouts {
         Self {
             greeting: seconds(300),
             hello: seconds(300),
+            handshake: seconds(60),
             mail: seconds(300),
             rcpt: seconds(300),
             data: seconds(120),
@@ -83,6 +136,7 @@ impl Timeouts {
         Self {
             greeting: time,
             hello: time,
+            handshake: time,
             mail: time,
             rcpt: time,
             data: time,
@@ -95,6 +149,11 @@ impl Timeouts {
 }
 
 impl Config {
+    /// Whether a session without EHLO cannot be what is wanted.
+    pub(super) fn needs_extensions(&self) -> bool {
+        self.tls == TlsPolicy::Required || matches!(self.authentication, Authentication::Required(_))
+    }
+
     /// The defaults, for a client of this name: its domain name, or its address as a literal such as
     /// `[192.0.2.1]`.
     ///
@@ -103,6 +162,11 @@ impl Config {
     pub fn new(hello: &str) -> Result<Self, InvalidArgument> {
         Ok(Self {
             hello: hello.parse().map_err(|problem| InvalidArgument::new("hello name", hello, problem))?,
+            tls: TlsPolicy::default(),
+            authentication: Authentication::default(),
+            allow_clear_text_auth: false,
+            nonces: crate::sasl::default_nonces(),
+            server_name: String::new(),
             allow_helo: true,
             bare_newline: BareNewline::Fix,
             text_line: MAX_TEXT_LINE,

@@ -27,7 +27,9 @@ pub struct Envelope {
     pub recipients: Vec<Recipient>,
     /// Whether header fields hold UTF-8, so that SMTPUTF8 is needed even when all addresses are ASCII.
     pub smtputf8: bool,
-    /// Further parameters of MAIL. The server must know them; SIZE, BODY and SMTPUTF8 are added where they are due.
+    /// Whether the message must not travel without verified TLS, here and further on (REQUIRETLS, RFC 8689).
+    pub requiretls: bool,
+    /// Further parameters of MAIL. The server must know them; SIZE, BODY, SMTPUTF8 and REQUIRETLS are added where they are due.
     pub parameters: Vec<Parameter>,
 }
 
@@ -74,6 +76,7 @@ impl Envelope {
             reverse_path: reverse_path.parse().map_err(|problem| invalid("sender", reverse_path, problem))?,
             recipients: recipients.into_iter().enumerate().map(recipient).collect::<Result<_, _>>()?,
             smtputf8: false,
+            requiretls: false,
             parameters: Vec::new(),
         };
         envelope.check()?;
@@ -85,7 +88,7 @@ impl Envelope {
         if self.recipients.is_empty() {
             return Err(InvalidArgument::new("list of recipients", "", Problem::Empty));
         }
-        check_parameters("parameter of MAIL", &self.parameters, &["SIZE", "BODY", "SMTPUTF8"])?;
+        check_parameters("parameter of MAIL", &self.parameters, &["SIZE", "BODY", "SMTPUTF8", "REQUIRETLS"])?;
         self.recipients
             .iter()
             .try_for_each(|recipient| check_parameters("parameter of RCPT", &recipient.parameters, &[]))

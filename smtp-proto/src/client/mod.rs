@@ -1,12 +1,13 @@
 //! The client: intents go in, commands come out; replies come in, outcomes go out.
 //!
-//! `send` decides what is written when, `receive` what a reply means; this file holds the state, time, the intents,
+//! `send` decides what is written when, `receive` what a reply means, `secure` does TLS and authentication; this file holds the state, time, the intents,
 //! and the ways a session ends.
 
 mod config;
 mod envelope;
 mod outcome;
 mod receive;
+mod secure;
 mod send;
 mod transaction;
 
@@ -17,27 +18,30 @@ use alloc::vec::Vec;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-pub use config::{Config, Timeouts};
+pub use config::{Authentication, Config, Timeouts, TlsPolicy};
 pub use envelope::{Content, Envelope, Recipient};
 pub use outcome::{Outcome, RecipientOutcome, Verdict};
 
-use crate::error::{ApiMisuse, Error, InvalidArgument, Phase, Problem, Unsendable};
+use crate::error::{ApiMisuse, Error, InvalidArgument, Phase, Problem, TlsError, Unsendable};
 use crate::machine::{Machine, Step, sealed};
 use crate::output::Output;
 use crate::time::Instant;
+use crate::tls::TlsInfo;
 use crate::transcript::{Tap, Transcript};
 use crate::wire::{Capabilities, Reply, ReplyReader};
 use receive::Awaited;
+use secure::AuthState;
 use transaction::{Stage, Transaction};
 
 /// The longest command that [`Client::command`] sends, in octets without CRLF.
 pub const MAX_COMMAND: usize = 2046;
 
 /// What [`Client::command`] refuses: these change what the next reply means, or what follows them.
-const OWN_COMMANDS: [&str; 10] = ["EHLO", "HELO", "LHLO", "MAIL", "RCPT", "DATA", "BDAT", "BURL", "STARTTLS", "QUIT"];
+const OWN_COMMANDS: [&str; 11] =
+    ["EHLO", "HELO", "LHLO", "MAIL", "RCPT", "DATA", "BDAT", "BURL", "STARTTLS", "AUTH", "QUIT"];
 
 fn verb(line: &str) -> &str {
-    line.split(' ').next().unwrap_or_default()
+    line.trim_start().split(' ').next().unwrap_or_default()
 }
 
 /// What happens in a session.
@@ -121,6 +125,8 @@ pub struct RequestId(u64);
 pub struct Client {
     config: Config,
     state: State,
+    tls: Option<TlsInfo>,
+    auth: AuthState,
     capabilities: Capabilities,
     pipelining: bool,
     enhanced_status_codes: bool,
@@ -157,8 +163,10 @@ pub struct Client {
 
 #[derive(Debug)]
 enum State {
-    /// Greeting and hello.
+    /// Greeting, hello, authentication.
     Opening,
+    /// The TLS handshake is due.
+    Handshake,
     Ready,
     /// QUIT is answered.
     Finished,
@@ -181,9 +189,12 @@ enum RequestKind {
 impl Client {
     /// A session that begins now, with the server's greeting.
     pub fn new(config: Config, now: Instant) -> Self {
+        let implicit = config.tls == TlsPolicy::Implicit;
         Self {
             config,
-            state: State::Opening,
+            state: if implicit { State::Handshake } else { State::Opening },
+            tls: None,
+            auth: AuthState::default(),
             capabilities: Capabilities::default(),
             pipelining: false,
             enhanced_status_codes: false,
@@ -191,7 +202,7 @@ impl Client {
             writing: 0,
             last_id: 0,
             quitting: false,
-            awaited: VecDeque::from([Awaited::greeting()]),
+            awaited: (!implicit).then(Awaited::greeting).into_iter().collect(),
             in_flight: 0,
             synchronise: true,
             reset_due: false,
@@ -212,6 +223,16 @@ impl Client {
     /// What the server offers; empty before [`Event::Ready`] and after HELO.
     pub fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    /// The TLS under the session.
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.tls.as_ref()
+    }
+
+    /// The name of the mechanism by which the client authenticated, if it did.
+    pub fn mechanism(&self) -> Option<&str> {
+        self.auth.mechanism.map(|mechanism| mechanism.name())
     }
 
     /// Why the session failed, if it did.
@@ -281,7 +302,11 @@ impl Client {
             () => None,
         };
         match problem {
-            Some(problem) => Err(InvalidArgument::new("command", line, problem).into()),
+            Some(problem) => {
+                // What was meant for AUTH is not to be shown.
+                let is_auth = line.trim_start().get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case("AUTH"));
+                Err(InvalidArgument::new("command", if is_auth { "AUTH ***" } else { line }, problem).into())
+            }
             None => self.request(RequestKind::Command(line.to_string())),
         }
     }
@@ -389,7 +414,7 @@ impl Client {
         }
         // What is wrong with one message, or was said about it, says nothing about those that have not begun.
         let of_one_message = matches!(error, Error::Unsendable(_));
-        let shared = matches!(self.state, State::Opening) || error.is_temporary() && !of_one_message;
+        let shared = matches!(self.state, State::Opening | State::Handshake) || error.is_temporary() && !of_one_message;
         let others = if shared { error.clone() } else { Error::GivenUp };
         let begun = |request: &Request| match &request.kind {
             RequestKind::Transaction(transaction) => transaction.stage != Stage::Mail,
@@ -415,6 +440,7 @@ impl Client {
             Some(Request { kind: RequestKind::Transaction(transaction), .. }) if transaction.stage == Stage::Content
         );
         match self.awaited.front() {
+            _ if matches!(self.state, State::Handshake) => Phase::Handshake,
             Some(awaited) => awaited.phase(),
             None if content => Phase::Content,
             None => Phase::Command,
@@ -429,6 +455,10 @@ impl Client {
         } else {
             self.fail(error);
         }
+    }
+
+    fn is_overdue(&self) -> bool {
+        self.deadline().is_some_and(|deadline| deadline <= self.now)
     }
 
     /// Starts waiting anew when the connection took some more octets, or something else happened outside.
@@ -464,6 +494,10 @@ impl Machine for Client {
                 }
                 State::Failed(error) => return Err(error.clone()),
                 State::Finished => return Ok(Step::Close),
+                State::Handshake => match self.handshake(rx) {
+                    Some(step) => return Ok(step),
+                    None => continue,
+                },
                 State::Opening | State::Ready => {}
             }
             match self.reader.read(rx, &self.config.reply_limits) {
@@ -485,7 +519,7 @@ impl Machine for Client {
             let phase = self.phase();
             if self.input_ended {
                 self.end_of_input(Error::Disconnected { phase });
-            } else if self.deadline().is_some_and(|deadline| deadline <= now) {
+            } else if self.is_overdue() {
                 let error = if self.mute { Error::Disconnected { phase } } else { Error::Timeout { phase } };
                 self.end_of_input(error);
             } else if self.mute {
@@ -511,6 +545,7 @@ impl Machine for Client {
         let timeouts = &self.config.timeouts;
         let timeout = match self.state {
             State::Failed(_) | State::Finished => self.output.has_remaining().then_some(timeouts.quit),
+            State::Handshake => Some(timeouts.handshake),
             // The last words of a server that went away, if there are any.
             State::Opening | State::Ready if self.mute => Some(timeouts.quit),
             State::Opening | State::Ready
@@ -527,7 +562,8 @@ impl Machine for Client {
                 Phase::Content => timeouts.content,
                 Phase::EndOfData => timeouts.end_of_data,
                 Phase::Quit => timeouts.quit,
-                Phase::Reset | Phase::Command | Phase::Decision => timeouts.command,
+                Phase::Handshake => timeouts.handshake,
+                Phase::StartTls | Phase::Auth | Phase::Reset | Phase::Command | Phase::Decision => timeouts.command,
             }),
         };
         timeout.map(|timeout| self.since.after(timeout))
@@ -549,9 +585,11 @@ impl Machine for Client {
         self.output.clear();
     }
 
-    fn tls_established(&mut self, _: &mut BytesMut, _: crate::TlsInfo) -> Result<(), ApiMisuse> {
-        Err(ApiMisuse::Closed)
+    fn tls_established(&mut self, rx: &mut BytesMut, tls: TlsInfo) -> Result<(), ApiMisuse> {
+        self.secured(rx, tls)
     }
 
-    fn tls_failed(&mut self) {}
+    fn tls_failed(&mut self) {
+        self.fail(Error::Tls(TlsError::Handshake));
+    }
 }

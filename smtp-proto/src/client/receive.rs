@@ -24,6 +24,9 @@ pub(super) enum Purpose {
     Hello {
         extended: bool,
     },
+    StartTls,
+    /// AUTH, or a line of its exchange.
+    Auth,
     Mail(RequestId),
     Rcpt(RequestId, usize),
     Data(RequestId),
@@ -50,11 +53,11 @@ impl Awaited {
 }
 
 impl Purpose {
-    /// Whether the reply can be of this kind. 3yz is for DATA, which in turn is never simply done; a command of the
+    /// Whether the reply can be of this kind. 3yz is for AUTH and DATA, which in turn is never simply done; a command of the
     /// application's own may get anything.
     fn allows(self, severity: Severity) -> bool {
         match (self, severity) {
-            (Self::Command(_), _) | (_, Severity::Temporary | Severity::Permanent) => true,
+            (Self::Command(_) | Self::Auth, _) | (_, Severity::Temporary | Severity::Permanent) => true,
             (Self::Data(_), severity) => severity == Severity::Intermediate,
             (_, severity) => severity == Severity::Positive,
         }
@@ -87,6 +90,8 @@ impl Client {
         match awaited.purpose {
             Purpose::Greeting => self.greeted(reply),
             Purpose::Hello { extended } => self.welcomed(reply, extended),
+            Purpose::StartTls => self.starttls_replied(reply),
+            Purpose::Auth => self.auth_replied(reply),
             Purpose::Quit => self.state = State::Finished,
             // What is still open at the server would be mixed up with what comes next.
             Purpose::Reset if !reply.is_positive() => self.fail(Error::Refused { phase, reply }),
@@ -107,7 +112,9 @@ impl Client {
     }
 
     fn record(&mut self, reply: &Reply) {
-        if self.transcript.is_on() {
+        if reply.code().value() == 334 {
+            self.transcript.line(self.now, Speaker::Server, b"334 ***");
+        } else if self.transcript.is_on() {
             let mut text = bytes::BytesMut::new();
             let enhanced = reply.enhanced().is_some();
             reply.write(ReplyForm { enhanced, utf8: true }, &mut text);
@@ -144,12 +151,23 @@ impl Client {
             return;
         }
         self.events.push_back(Event::Greeting(reply));
+        self.say_hello();
+    }
+
+    pub(super) fn say_hello(&mut self) {
         let hello = Command::Ehlo(self.config.hello.clone());
         self.write(&hello, Awaited::new(Phase::Hello, Purpose::Hello { extended: true }));
     }
 
+    pub(super) fn forget_hello(&mut self) {
+        self.capabilities = Capabilities::default();
+        self.pipelining = false;
+        self.enhanced_status_codes = false;
+    }
+
     fn welcomed(&mut self, reply: Reply, extended: bool) {
-        if extended && self.config.allow_helo && matches!(reply.code().value(), 500 | 502) {
+        let allow_helo = self.config.allow_helo && !self.config.needs_extensions();
+        if extended && allow_helo && matches!(reply.code().value(), 500 | 502) {
             let hello = Command::Helo(self.config.hello.clone());
             self.write(&hello, Awaited::new(Phase::Hello, Purpose::Hello { extended: false }));
             return;
@@ -163,6 +181,11 @@ impl Client {
             self.pipelining = self.capabilities.contains("PIPELINING");
             self.enhanced_status_codes = self.capabilities.contains("ENHANCEDSTATUSCODES");
         }
+        self.after_hello();
+    }
+
+    /// Messages may begin.
+    pub(super) fn ready(&mut self) {
         self.state = State::Ready;
         self.events.push_back(Event::Ready);
     }

@@ -63,6 +63,7 @@ impl Client {
 
     /// Writes the next part of the transaction. False when it has to wait.
     fn advance(&mut self, id: RequestId) -> bool {
+        let verified = self.tls.as_ref().is_some_and(|tls| tls.verified);
         let Self { capabilities, config, .. } = self;
         let Some(super::Request { kind: RequestKind::Transaction(transaction), .. }) =
             self.requests.get_mut(self.writing)
@@ -70,7 +71,7 @@ impl Client {
             return false;
         };
         match transaction.stage {
-            Stage::Mail => match transaction.parameters(capabilities, config) {
+            Stage::Mail => match transaction.parameters(capabilities, verified, config) {
                 Err(unsendable) => {
                     if let Some(request) = self.requests.remove(self.writing) {
                         self.conclude(request, Some(unsendable.into()));
@@ -189,7 +190,7 @@ impl Client {
         self.await_reply(Awaited::new(Phase::EndOfData, Purpose::Ignored));
     }
 
-    fn await_reply(&mut self, mut awaited: Awaited) {
+    pub(super) fn await_reply(&mut self, mut awaited: Awaited) {
         awaited.end = self.output.position();
         if self.awaited.is_empty() {
             self.since = self.now;

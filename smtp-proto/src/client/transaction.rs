@@ -87,17 +87,28 @@ impl Transaction {
         }
     }
 
-    /// The parameters of MAIL: what the server offers and this message needs.
+    /// The parameters of MAIL: what the server offers and this message needs. `verified`: TLS proved who the server is.
     ///
     /// # Errors
     /// When the message cannot be sent to this server.
-    pub(super) fn parameters(&mut self, server: &Capabilities, config: &Config) -> Result<MailParameters, Unsendable> {
+    pub(super) fn parameters(
+        &mut self,
+        server: &Capabilities,
+        verified: bool,
+        config: &Config,
+    ) -> Result<MailParameters, Unsendable> {
         let mut parameters = MailParameters { other: self.envelope.parameters.clone(), ..Default::default() };
         if let Some(non_ascii) = self.envelope.non_ascii() {
             if !server.contains("SMTPUTF8") {
                 return Err(Unsendable::NeedsSmtpUtf8(non_ascii));
             }
             parameters.smtputf8 = true;
+        }
+        if self.envelope.requiretls {
+            if !(verified && server.contains("REQUIRETLS")) {
+                return Err(Unsendable::NeedsRequireTls);
+            }
+            parameters.requiretls = true;
         }
         if self.probe {
             return Ok(parameters);

@@ -3,9 +3,21 @@
 use alloc::string::String;
 use core::fmt;
 
+use subtle::ConstantTimeEq;
+
+#[cfg(feature = "cram-md5")]
+use super::CramMd5Response;
+use super::prepare;
+#[cfg(feature = "scram")]
+use super::{ScramClaim, ScramKeys};
 use crate::secret::Secret;
 
 /// What a client proves itself with.
+///
+/// The `verify_*` methods compare in constant time and give the [`Verdict`] to hand back. They speak for a user who
+/// acts for itself only: with an [`authorization_identity`](Self::authorization_identity) that is not the user name
+/// they refuse. Who may act for whom the application alone knows; one that allows it compares the
+/// [`evidence`](Self::evidence) itself.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     mechanism: String,
@@ -20,6 +32,12 @@ pub struct Credentials {
 pub enum Evidence {
     /// The password itself: PLAIN, LOGIN.
     Password(Secret),
+    /// The answer to a challenge, made with the password: CRAM-MD5.
+    #[cfg(feature = "cram-md5")]
+    CramMd5(CramMd5Response),
+    /// None yet: SCRAM, where the proof follows once the server has the user's keys.
+    #[cfg(feature = "scram")]
+    Scram(ScramClaim),
     /// A bearer token: XOAUTH2, OAUTHBEARER.
     Token(Secret),
     /// The certificate the client showed: EXTERNAL.
@@ -34,14 +52,28 @@ pub enum Evidence {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// They are good.
+    /// They are good. Not enough for SCRAM, which needs keys.
     Accepted,
     /// They are not.
     Refused,
+    /// These are the user's keys: SCRAM goes on with them and finds out whether the client knows the password.
+    #[cfg(feature = "scram")]
+    Keys(ScramKeys),
 }
 
 impl Credentials {
-    /// The user name, where the mechanism has one.
+    /// Credentials as a mechanism of one's own makes them.
+    pub fn new(
+        mechanism: impl Into<String>,
+        username: Option<String>,
+        authorization_identity: Option<String>,
+        evidence: Evidence,
+    ) -> Self {
+        Self { mechanism: mechanism.into(), username, authorization_identity, evidence }
+    }
+
+    /// The user name, where the mechanism has one. From SCRAM it comes prepared (RFC 4013), from others as it was
+    /// sent. OAUTHBEARER has but one name, given here and as the authorization identity.
     pub fn username(&self) -> Option<&str> {
         self.username.as_deref()
     }
@@ -60,6 +92,79 @@ impl Credentials {
     pub fn evidence(&self) -> &Evidence {
         &self.evidence
     }
+
+    /// Compares with the user's password: PLAIN, LOGIN, CRAM-MD5 and SCRAM. Refuses any other mechanism.
+    ///
+    /// With the feature `scram`, passwords that are not ASCII are compared as SASLprep (RFC 4013) prepares them, in
+    /// PLAIN and LOGIN; where that is impossible, and without the feature, octet by octet.
+    ///
+    /// In SCRAM this makes keys with a salt of its own for each exchange, which takes thousands of hashes, and a
+    /// changing salt tells a user from what [`unknown_user`](Self::unknown_user) gives. Better keep `ScramKeys`.
+    pub fn verify_password(&self, password: &Secret) -> Verdict {
+        if !self.acts_for_itself() || password.reveal().is_empty() {
+            return Verdict::Refused;
+        }
+        match &self.evidence {
+            Evidence::Password(given) => verdict(prepare::same_password(given, password)),
+            #[cfg(feature = "cram-md5")]
+            Evidence::CramMd5(response) => verdict(response.verify(password)),
+            #[cfg(feature = "scram")]
+            Evidence::Scram(claim) => claim.keys(password).map_or(Verdict::Refused, Verdict::Keys),
+            _ => Verdict::Refused,
+        }
+    }
+
+    /// Compares with the keys that are stored instead of a password: SCRAM with the same hash, PLAIN and LOGIN.
+    /// Refuses any other mechanism, and other hashes at once, which tells the user from one who does not exist: offer
+    /// SCRAM only with the hashes that there are keys for.
+    #[cfg(feature = "scram")]
+    pub fn verify_keys(&self, keys: &ScramKeys) -> Verdict {
+        if !self.acts_for_itself() {
+            return Verdict::Refused;
+        }
+        match &self.evidence {
+            Evidence::Password(given) => verdict(keys.verify(given)),
+            Evidence::Scram(claim) if claim.hash() == keys.hash() => Verdict::Keys(keys.clone()),
+            _ => Verdict::Refused,
+        }
+    }
+
+    /// Compares with the user's access token: XOAUTH2 and OAUTHBEARER. Refuses any other mechanism.
+    pub fn verify_token(&self, token: &Secret) -> Verdict {
+        match &self.evidence {
+            Evidence::Token(given) if self.acts_for_itself() && !token.reveal().is_empty() => {
+                verdict(given.reveal().ct_eq(token.reveal()).into())
+            }
+            _ => Verdict::Refused,
+        }
+    }
+
+    /// What to say when there is no such user, so that the answer does not tell.
+    ///
+    /// For SCRAM these are keys that nobody has, with a salt that is always the same for one user name
+    /// (RFC 5802 section 9); the server's secret is any unpredictable string that stays the same. Other mechanisms
+    /// refuse. How long an answer takes can tell as well: where checking a password is slow, check one of nobody.
+    #[cfg_attr(not(feature = "scram"), expect(unused_variables, reason = "only SCRAM needs the secret"))]
+    pub fn unknown_user(&self, server_secret: &Secret) -> Verdict {
+        match &self.evidence {
+            #[cfg(feature = "scram")]
+            Evidence::Scram(claim) => {
+                let name = self.username.as_deref().unwrap_or_default();
+                let iterations = ScramKeys::DEFAULT_ITERATIONS;
+                ScramKeys::of_nobody(claim.hash(), name, server_secret, iterations)
+                    .map_or(Verdict::Refused, Verdict::Keys)
+            }
+            _ => Verdict::Refused,
+        }
+    }
+
+    fn acts_for_itself(&self) -> bool {
+        self.authorization_identity.is_none() || self.authorization_identity == self.username
+    }
+}
+
+fn verdict(good: bool) -> Verdict {
+    if good { Verdict::Accepted } else { Verdict::Refused }
 }
 
 impl fmt::Debug for Credentials {
@@ -69,5 +174,34 @@ impl fmt::Debug for Credentials {
             .field("username", &self.username)
             .field("authorization_identity", &self.authorization_identity)
             .finish_non_exhaustive()
+    }
+}
+
+/// The kind alone.
+impl fmt::Debug for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Password(_) => "Password",
+            #[cfg(feature = "cram-md5")]
+            Self::CramMd5(_) => "CramMd5",
+            #[cfg(feature = "scram")]
+            Self::Scram(_) => "Scram",
+            Self::Token(_) => "Token",
+            Self::External => "External",
+            Self::Anonymous => "Anonymous",
+            Self::Other(_) => "Other",
+        })
+    }
+}
+
+/// The kind alone.
+impl fmt::Debug for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Accepted => "Accepted",
+            Self::Refused => "Refused",
+            #[cfg(feature = "scram")]
+            Self::Keys(_) => "Keys",
+        })
     }
 }

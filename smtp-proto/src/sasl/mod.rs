@@ -4,16 +4,42 @@
 //! challenges into responses. The server's side ([`ServerExchange`]) turns responses into [`Credentials`], which the
 //! application checks and gives a [`Verdict`] on.
 
+mod anonymous;
+pub(crate) mod base64;
+#[cfg(feature = "cram-md5")]
+mod cram_md5;
 mod credentials;
+mod external;
+#[cfg(any(feature = "scram", feature = "cram-md5"))]
+mod hash;
 mod login;
+mod oauth;
+mod password;
+mod prepare;
+mod saslname;
+#[cfg(feature = "scram")]
+mod scram;
+mod single;
+#[cfg(test)]
+mod tests;
 
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+pub use anonymous::ANONYMOUS;
+#[cfg(feature = "cram-md5")]
+pub use cram_md5::{CRAM_MD5, CramMd5Response};
 pub use credentials::{Credentials, Evidence, Verdict};
+pub use external::EXTERNAL;
 pub use login::{InvalidLogin, Login, Proof};
+pub use oauth::{OAUTHBEARER, XOAUTH2};
+pub use password::{LOGIN, PLAIN};
+#[cfg(feature = "scram")]
+pub use scram::{
+    InvalidKeys, SCRAM_SHA_1, SCRAM_SHA_1_PLUS, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramClaim, ScramHash, ScramKeys,
+};
 
 use crate::secret::Secret;
 
@@ -48,6 +74,36 @@ impl PartialEq for dyn Mechanism {
 
 impl Eq for dyn Mechanism {}
 
+/// The mechanisms a client uses unless told otherwise, best first: those that tie the login to the connection, those
+/// that keep the secret, tokens, certificates, passwords in clear. CRAM-MD5 is used only when named.
+pub fn strongest_first() -> &'static [&'static dyn Mechanism] {
+    &[
+        #[cfg(feature = "scram")]
+        SCRAM_SHA_256_PLUS,
+        #[cfg(feature = "scram")]
+        SCRAM_SHA_1_PLUS,
+        #[cfg(feature = "scram")]
+        SCRAM_SHA_256,
+        #[cfg(feature = "scram")]
+        SCRAM_SHA_1,
+        OAUTHBEARER,
+        XOAUTH2,
+        EXTERNAL,
+        PLAIN,
+        LOGIN,
+        ANONYMOUS,
+    ]
+}
+
+/// The built-in mechanism of a name, in any case; `None` when there is none or its feature is not enabled.
+pub fn find(name: &str) -> Option<&'static dyn Mechanism> {
+    #[cfg(feature = "cram-md5")]
+    if CRAM_MD5.name().eq_ignore_ascii_case(name) {
+        return Some(CRAM_MD5);
+    }
+    strongest_first().iter().copied().find(|mechanism| mechanism.name().eq_ignore_ascii_case(name))
+}
+
 /// What an exchange may need to know about the session around it.
 #[derive(Clone, Copy, Default)]
 #[non_exhaustive]
@@ -62,6 +118,20 @@ pub struct Context<'a> {
     pub plus_offered: bool,
     /// In a server: whether TLS proved who the client is.
     pub external: bool,
+}
+
+/// A source of nonces: octets that nobody can predict, from a cryptographic random source. `None` when it fails.
+pub type Nonces = fn() -> Option<[u8; 24]>;
+
+/// The operating system's source, where this crate may use it.
+pub(crate) fn default_nonces() -> Option<Nonces> {
+    #[cfg(feature = "getrandom")]
+    return Some(|| {
+        let mut nonce = [0; 24];
+        getrandom::fill(&mut nonce).ok().map(|()| nonce)
+    });
+    #[cfg(not(feature = "getrandom"))]
+    None
 }
 
 /// Data that both ends of a TLS connection know and nobody between them can have (RFC 5056).
@@ -153,6 +223,18 @@ pub enum ServerStep {
     Accepted,
     /// It is not.
     Failed(Failure),
+}
+
+/// The kind alone, without what is said.
+impl fmt::Debug for ServerStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Challenge(_) => f.write_str("Challenge"),
+            Self::Credentials(credentials) => credentials.fmt(f),
+            Self::Accepted => f.write_str("Accepted"),
+            Self::Failed(failure) => f.debug_tuple("Failed").field(failure).finish(),
+        }
+    }
 }
 
 /// Why a server lets a client not in.

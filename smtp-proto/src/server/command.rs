@@ -4,12 +4,14 @@ use alloc::format;
 use alloc::string::{String, ToString};
 
 use bytes::BytesMut;
+use zeroize::Zeroize;
 
+use super::config::MIN_AUTH_LINE;
 use super::event::{Abuse, CloseReason, Decision, Event, Hello, Mail, Recipient, ResetReason};
+use super::secure::Exchange;
 use super::session::Transaction;
 use super::{Content, MIN_RECIPIENTS, Server, State, replies};
 use crate::machine::Step;
-use crate::transcript::Speaker;
 use crate::wire::{
     Command, ForwardPath, HelloName, Line, MailParameters, Parameter, Query, Reply, ReplyCode, ReplyForm, ReversePath,
     Severity, are_ascii,
@@ -23,6 +25,10 @@ const MIN_COMMAND_LINE: usize = 512;
 pub(super) enum Question {
     Connect,
     Hello(Hello),
+    StartTls,
+    Authenticate(Exchange),
+    /// With the reply that is due.
+    AuthenticationFailed(Reply),
     Mail(Transaction),
     Recipient,
     Data,
@@ -42,17 +48,23 @@ impl Server {
     /// Takes the next command off `rx` and deals with it.
     pub(super) fn next_command(&mut self, rx: &mut BytesMut) -> Option<Step<Event>> {
         let limits = &self.config.limits;
-        match self.lines.read(rx, limits.command_line.max(MIN_COMMAND_LINE), limits.discarded_line) {
+        let is_auth = self.lines.is_at_start() && rx.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
+        let longest = if is_auth { limits.auth_line.max(MIN_AUTH_LINE) } else { limits.command_line };
+        match self.lines.read(rx, longest.max(MIN_COMMAND_LINE), limits.discarded_line) {
             Line::Partial => return self.starved(),
             Line::Endless => self.end(CloseReason::Abuse(Abuse::EndlessLine), Some(&replies::ENDLESS)),
             Line::TooLong => {
                 self.since = self.now;
                 self.wrong(&replies::LINE_TOO_LONG);
             }
-            Line::Whole(line) => {
+            Line::Whole(mut line) => {
                 self.since = self.now;
-                self.transcript.line(self.now, Speaker::Client, &line);
-                match Command::parse(&line) {
+                let command = Command::parse(&line);
+                self.record(&line, command.as_ref().ok());
+                if is_auth {
+                    line.zeroize();
+                }
+                match command {
                     Ok(Command::Quit) => self.end(CloseReason::Quit, Some(&replies::BYE)),
                     _ if self.no_service => self.wrong(&replies::NO_SERVICE),
                     Ok(command) => self.command(command, !rx.is_empty()),
@@ -74,7 +86,15 @@ impl Server {
         let lock_step = self.session.hello.as_ref().is_some_and(|hello| !hello.extended)
             || matches!(command, Command::Ehlo(_) | Command::Helo(_) | Command::Data);
         self.session.pipelined_early |= more && lock_step;
+        if self.wants_tls_first(&command) {
+            return self.wrong(&replies::TLS_REQUIRED);
+        }
+        if self.wants_auth_first(&command) {
+            return self.wrong(&replies::AUTH_REQUIRED);
+        }
         match command {
+            Command::StartTls => self.starttls(),
+            Command::Auth { mechanism, initial_response } => self.auth(&mechanism, initial_response.as_ref()),
             Command::Mail { reverse_path, parameters } => self.mail(reverse_path, parameters),
             Command::Rcpt { forward_path, parameters } => self.rcpt(forward_path, parameters),
             Command::Data => self.data(),
@@ -115,6 +135,9 @@ impl Server {
         let recognised = config.knows(&parameters.other)
             && (config.eight_bit_mime || parameters.body.is_none())
             && (config.offers_smtputf8() || !parameters.smtputf8)
+            // RFC 8689 section 2: inside TLS only.
+            && (config.requiretls && self.session.tls.is_some() || !parameters.requiretls)
+            && (!config.mechanisms.is_empty() || parameters.auth.is_none())
             // RFC 5321 section 4.1.1.1: no extension without EHLO.
             && (hello.extended || parameters == MailParameters::default());
         if !recognised {
@@ -127,8 +150,12 @@ impl Server {
         if parameters.size.is_some_and(|size| size > config.message_size()) {
             return self.reply(&replies::TOO_LARGE);
         }
-        let transaction =
-            Transaction { smtputf8: parameters.smtputf8, declared_size: parameters.size, ..Transaction::default() };
+        let transaction = Transaction {
+            smtputf8: parameters.smtputf8,
+            declared_size: parameters.size,
+            requiretls: parameters.requiretls,
+            ..Transaction::default()
+        };
         self.ask(Question::Mail(transaction), Event::Mail(Mail { reverse_path, parameters }));
     }
 
@@ -178,11 +205,15 @@ impl Server {
         if matches!(verb.as_str(), "GET" | "HEAD" | "POST" | "PUT" | "CONNECT" | "OPTIONS") {
             return self.end(CloseReason::Abuse(Abuse::Http), Some(&replies::NO_HTTP));
         }
+        if self.redact {
+            // The client has not noticed that its authentication is over: this may be a password.
+            return self.wrong(&replies::UNKNOWN_COMMAND);
+        }
         self.ask(Question::Other, Event::Other { verb, argument });
     }
 
     /// Refuses a wrong command.
-    fn wrong(&mut self, reply: &Reply) {
+    pub(super) fn wrong(&mut self, reply: &Reply) {
         if self.count_error() {
             self.reply(reply);
         }
@@ -231,13 +262,18 @@ impl Server {
             self.session.transaction = None;
             self.flush = true;
         }
+        let question = match question {
+            Question::Authenticate(exchange) => return self.judged(exchange, decision),
+            question => question,
+        };
         match decision {
             Decision::Close(reply) if matches!(question, Question::Message) && reply.is_positive() => {
                 self.accept(question, Some(reply));
                 self.end(CloseReason::Decision, None);
             }
             Decision::Close(reply) => self.end(CloseReason::Decision, Some(&reply)),
-            Decision::Accept => self.accept(question, None),
+            // Any other verdict does not get here.
+            Decision::Accept | Decision::Verdict(_) => self.accept(question, None),
             Decision::Reply(reply) if reply.is_positive() => self.accept(question, Some(reply)),
             Decision::Reply(reply) if reply.closes_connection() => self.end(CloseReason::Decision, Some(&reply)),
             Decision::Reply(reply) => self.refuse(&question, &reply),
@@ -248,6 +284,13 @@ impl Server {
         let usual = match question {
             Question::Connect => return self.greet(own.as_ref()),
             Question::Hello(hello) => return self.welcome(hello, own.as_ref()),
+            Question::StartTls => {
+                self.state = State::StartTls;
+                return;
+            }
+            Question::AuthenticationFailed(reply) => return self.tell_auth_failure(&reply),
+            // Dealt with before.
+            Question::Authenticate(_) => return,
             Question::Data => {
                 self.reply(&replies::START_CONTENT);
                 self.state = State::Content(Content::new(&self.config, self.now));
@@ -294,6 +337,7 @@ impl Server {
                 return;
             }
             Question::Hello(_) => return self.reply_in(reply, ReplyForm::default()),
+            Question::AuthenticationFailed(_) => return self.tell_auth_failure(reply),
             Question::Data => self.reset(ResetReason::Refused(reply.clone())),
             Question::Mail(_) | Question::Recipient
                 if reply.severity() == Severity::Permanent && !self.count_refusal() =>
@@ -321,7 +365,8 @@ impl Server {
         }
         if hello.extended {
             text.push('\n');
-            text.push_str(&self.config.offered().to_string());
+            let offered = self.config.offered(self.session.tls.is_some(), &self.offered_mechanisms());
+            text.push_str(&offered.to_string());
         }
         self.hello_reply(250, text);
         self.session.hello = Some(hello);

@@ -5,12 +5,15 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::error::InvalidArgument;
+use crate::sasl::{Mechanism, Nonces};
 use crate::wire::{BareNewline, Capabilities, Capability, HelloName, MAX_TEXT_LINE, Parameter};
 
 /// The lowest limit on the content of a message, in octets (RFC 5321 section 4.5.3.1.7).
 pub const MIN_MESSAGE_SIZE: u64 = 64 * 1024;
 /// The lowest limit on recipients (RFC 5321 section 4.5.3.1.8).
 pub const MIN_RECIPIENTS: u32 = 100;
+/// The lowest limit on lines of an authentication, in octets (RFC 4954 section 4).
+pub(super) const MIN_AUTH_LINE: usize = 12288;
 
 /// How a server behaves. One value serves any number of sessions.
 ///
@@ -38,6 +41,20 @@ pub struct Config {
     pub smtputf8: bool,
     /// ENHANCEDSTATUSCODES (RFC 2034). Default on.
     pub enhanced_status_codes: bool,
+    /// Whether TLS is there, and whether it must be. Default [`TlsPolicy::None`].
+    pub tls: TlsPolicy,
+    /// REQUIRETLS (RFC 8689), offered inside TLS only. Default off: what accepts such a message has to keep it from
+    /// travelling on without verified TLS.
+    pub requiretls: bool,
+    /// How clients may authenticate, for example [`sasl::PLAIN`](crate::sasl::PLAIN). Default none: there is no AUTH.
+    pub mechanisms: Vec<&'static dyn Mechanism>,
+    /// Whether a client must authenticate before MAIL, VRFY and EXPN (submission, RFC 6409 section 4.3). Default no.
+    pub require_auth: bool,
+    /// Whether mechanisms that show the password or token to everybody on the way are served without TLS. Default no.
+    pub allow_clear_text_auth: bool,
+    /// The source of nonces; without one, mechanisms that need them are not offered. Default: the operating system's
+    /// with the feature `getrandom`, else none.
+    pub nonces: Option<Nonces>,
     /// EXPN. Default off: it tells strangers who is on a list.
     pub expand: bool,
     /// HELP. Default on.
@@ -83,6 +100,28 @@ pub struct Limits {
     /// Senders and recipients refused for good by the application after which each further one counts as an error:
     /// a guard against trying out addresses. Default 100. A delivered message starts the count again.
     pub refusals: u32,
+    /// Octets of an AUTH line or a line of its exchange with CRLF. Default 12288, never under that (RFC 4954 section
+    /// 4).
+    pub auth_line: usize,
+    /// Challenges in one authentication. Default 10.
+    pub auth_rounds: u32,
+    /// Failed authentications at which the session is closed. Default 3.
+    pub auth_failures: u32,
+}
+
+/// Whether TLS is there, and whether it must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum TlsPolicy {
+    /// There is none.
+    #[default]
+    None,
+    /// STARTTLS is offered (RFC 3207). The choice for a server that takes mail for its own domains from anybody: it
+    /// must not require TLS (RFC 3207 section 4).
+    Offered,
+    /// STARTTLS is offered, and little else is served before it.
+    Required,
+    /// TLS begins with the connection (RFC 8314 section 3.3), as on port 465.
+    Implicit,
 }
 
 impl Default for Limits {
@@ -98,6 +137,9 @@ impl Default for Limits {
             hard_errors: 20,
             junk_commands: 100,
             refusals: 100,
+            auth_line: MIN_AUTH_LINE,
+            auth_rounds: 10,
+            auth_failures: 3,
         }
     }
 }
@@ -113,6 +155,8 @@ pub struct Timeouts {
     /// Octets of content a second that a peer must reach over the whole of a message, beyond the first
     /// [`Timeouts::content`]. Default 500 (Postfix `smtpd_min_data_rate`). Zero: none.
     pub minimum_rate: u64,
+    /// The TLS handshake. Default 60 s.
+    pub handshake: Duration,
     /// For the application to decide, and to deal with each other event. Default 600 s. Then the session is closed with
     /// 421 at the next step that finds nothing decided, or the message refused whose content it did not deal with.
     pub decision: Duration,
@@ -124,6 +168,7 @@ impl Default for Timeouts {
             command: Duration::from_secs(300),
             content: Duration::from_secs(300),
             minimum_rate: 500,
+            handshake: Duration::from_secs(60),
             decision: Duration::from_secs(600),
         }
     }
@@ -144,6 +189,12 @@ impl Config {
             eight_bit_mime: true,
             smtputf8: true,
             enhanced_status_codes: true,
+            tls: TlsPolicy::None,
+            requiretls: false,
+            mechanisms: Vec::new(),
+            require_auth: false,
+            allow_clear_text_auth: false,
+            nonces: crate::sasl::default_nonces(),
             expand: false,
             help: true,
             capabilities: Vec::new(),
@@ -166,8 +217,8 @@ impl Config {
         self.limits.message_size.map_or(u64::MAX, |limit| limit.max(MIN_MESSAGE_SIZE))
     }
 
-    /// What the reply to EHLO lists.
-    pub(super) fn offered(&self) -> Capabilities {
+    /// What the reply to EHLO lists; `tls` and `mechanisms` are those of the session.
+    pub(super) fn offered(&self, tls: bool, mechanisms: &str) -> Capabilities {
         let mut offered = Capabilities::default();
         let mut offer = |on: bool, keyword: &str, parameters: &str| {
             if let Some(capability) = Capability::new(keyword, parameters).filter(|_| on) {
@@ -180,6 +231,9 @@ impl Config {
         offer(self.eight_bit_mime, "8BITMIME", "");
         offer(self.enhanced_status_codes, "ENHANCEDSTATUSCODES", "");
         offer(self.offers_smtputf8(), "SMTPUTF8", "");
+        offer(!tls && matches!(self.tls, TlsPolicy::Offered | TlsPolicy::Required), "STARTTLS", "");
+        offer(tls && self.requiretls, "REQUIRETLS", "");
+        offer(!mechanisms.is_empty(), "AUTH", mechanisms);
         offer(self.expand, "EXPN", "");
         offer(self.help, "HELP", "");
         for capability in &self.capabilities {

@@ -130,7 +130,7 @@ impl Server {
             Decision::Reply(reply) if !reply.is_positive() && !decided => self.refuse_content(reply),
             // The core refused first: its reply stands.
             Decision::Reply(reply) if !reply.is_positive() => drop(reply),
-            Decision::Accept | Decision::Reply(_) => return Err(ApiMisuse::NothingToDecide),
+            Decision::Accept | Decision::Verdict(_) | Decision::Reply(_) => return Err(ApiMisuse::NothingToDecide),
         }
         Ok(())
     }

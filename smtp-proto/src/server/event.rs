@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::session::Identity;
 use crate::error::Phase;
+use crate::sasl::{Credentials, Verdict};
 use crate::wire::{ForwardPath, HelloName, MailParameters, Parameter, Query, Reply, ReversePath};
 
 /// What happens in a session.
@@ -22,6 +24,15 @@ pub enum Event {
     Connected,
     /// Question: EHLO or HELO. Accepting one in a transaction drops the transaction.
     Hello(Hello),
+    /// Question: STARTTLS. Accepted: 220 and the handshake, after which the client begins anew with its hello.
+    StartTls,
+    /// Question: a client authenticates. Answer with what a helper of [`Credentials`] says, with
+    /// [`Decision::Accept`], or with a refusal.
+    Authenticate(Credentials),
+    /// Question: the credentials were wrong. Take the time that guessing should cost; then the reply goes out.
+    AuthenticationFailed(AuthenticationFailure),
+    /// A client proved who it is.
+    Authenticated(Identity),
     /// Question: MAIL, the begin of a transaction.
     Mail(Mail),
     /// Question: RCPT.
@@ -62,7 +73,10 @@ pub enum Event {
 impl Event {
     /// Whether the machine waits for a decision about it.
     pub fn is_question(&self) -> bool {
-        !matches!(self, Self::Body(_) | Self::Reset(_) | Self::Abuse(_) | Self::Closing(_))
+        !matches!(
+            self,
+            Self::Authenticated(_) | Self::Body(_) | Self::Reset(_) | Self::Abuse(_) | Self::Closing(_)
+        )
     }
 }
 
@@ -74,6 +88,19 @@ pub struct Hello {
     pub name: HelloName,
     /// Whether it was EHLO.
     pub extended: bool,
+}
+
+/// An authentication that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuthenticationFailure {
+    /// The name of the mechanism.
+    pub mechanism: String,
+    /// The user name that was given, where there was one.
+    pub username: Option<String>,
+    /// How often the session has failed, this time included. At [`Limits::auth_failures`](super::Limits::auth_failures)
+    /// it is closed.
+    pub failures: u32,
 }
 
 /// The argument of MAIL.
@@ -106,6 +133,8 @@ pub enum ResetReason {
     Command,
     /// EHLO or HELO.
     Hello,
+    /// TLS begins: what was said in clear is forgotten.
+    StartTls,
     /// The message is refused with this reply, by the application before its end or by a limit or rule.
     Refused(Reply),
     /// The session ends.
@@ -128,6 +157,11 @@ pub enum Abuse {
     EndlessLine,
     /// Content without end behind a refusal; the session is closed.
     EndlessContent,
+    /// Octets behind STARTTLS that the handshake does not protect: somebody may have put them there (RFC 3207 section
+    /// 6). The session is closed.
+    BehindStartTls,
+    /// Too many failed authentications; the session is closed.
+    AuthenticationFailures,
     /// An HTTP request: somebody's browser is made to attack. The session is closed.
     Http,
 }
@@ -142,6 +176,8 @@ pub enum CloseReason {
     Disconnected,
     /// It took too long.
     Timeout(Phase),
+    /// The TLS handshake failed.
+    TlsFailed,
     /// The server was told to shut down.
     ShutDown,
     /// The application decided so.
@@ -159,6 +195,8 @@ pub enum Decision {
     /// Reply this. A 2yz reply accepts (DATA is answered with 354 all the same), a 4yz or 5yz reply refuses; 421 and
     /// 521 close the connection as well.
     Reply(Reply),
+    /// The verdict on credentials. Anything but [`Verdict::Accepted`] fits [`Event::Authenticate`] only.
+    Verdict(Verdict),
     /// Reply this and close the connection. A message is accepted by a 2yz reply here, too; everything else is
     /// refused.
     Close(Reply),
@@ -170,11 +208,17 @@ impl From<Reply> for Decision {
     }
 }
 
+impl From<Verdict> for Decision {
+    fn from(verdict: Verdict) -> Self {
+        Self::Verdict(verdict)
+    }
+}
+
 impl Decision {
     /// The decision, when it is not to go on.
     pub fn refusal(self) -> Option<Self> {
         match self {
-            Self::Accept => None,
+            Self::Accept | Self::Verdict(Verdict::Accepted) => None,
             Self::Reply(reply) if reply.is_positive() => None,
             refusal => Some(refusal),
         }

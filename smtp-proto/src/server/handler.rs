@@ -8,8 +8,9 @@ use core::net::SocketAddr;
 
 use bytes::Bytes;
 
-use super::event::{Abuse, CloseReason, Decision, Event, Hello, Mail, Recipient, ResetReason};
-use super::session::Session;
+use super::event::{Abuse, AuthenticationFailure, CloseReason, Decision, Event, Hello, Mail, Recipient, ResetReason};
+use super::session::{Identity, Session};
+use crate::sasl::{Credentials, Verdict};
 use crate::wire::{Query, Reply};
 
 /// What an adapter knows about a connection before the first octet.
@@ -34,8 +35,8 @@ pub const NOT_STORED: Reply = Reply::from_static("451 4.3.5 This server does not
 
 /// The application's side of one session. Every hook has a default; write those that matter.
 ///
-/// The default of [`message_end`](Handler::message_end) refuses, because accepting means taking responsibility;
-/// all others accept. A hook that is not done after
+/// The default of [`message_end`](Handler::message_end) refuses, because accepting means taking responsibility, and that
+/// of [`authenticate`](Handler::authenticate), because nobody is known; all others accept. A hook that is not done after
 /// [`Timeouts::decision`](super::Timeouts::decision) is dropped: the session is closed, or, where it was
 /// [`body`](Handler::body), the message refused.
 #[allow(unused_variables, reason = "the names of the arguments are documentation")]
@@ -48,6 +49,31 @@ pub trait Handler: Send {
     /// EHLO or HELO.
     fn hello(&mut self, session: &Session, hello: Hello) -> impl Future<Output = Decision> + Send {
         ready(Decision::Accept)
+    }
+
+    /// STARTTLS.
+    fn starttls(&mut self, session: &Session) -> impl Future<Output = Decision> + Send {
+        ready(Decision::Accept)
+    }
+
+    /// A client authenticates: let a helper of the [`Credentials`] look at what you know about the user, and return
+    /// its verdict.
+    fn authenticate(&mut self, session: &Session, credentials: Credentials) -> impl Future<Output = Decision> + Send {
+        ready(Decision::Verdict(Verdict::Refused))
+    }
+
+    /// An authentication failed. The client gets its reply when this is done: wait here to make guessing slow.
+    fn authentication_failed(
+        &mut self,
+        session: &Session,
+        failure: AuthenticationFailure,
+    ) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
+
+    /// A client proved who it is.
+    fn authenticated(&mut self, session: &Session, identity: Identity) -> impl Future<Output = ()> + Send {
+        ready(())
     }
 
     /// MAIL: a transaction begins.
@@ -117,6 +143,16 @@ pub async fn dispatch<H: Handler>(handler: &mut H, session: &Session, event: Eve
     Some(match event {
         Event::Connected => handler.connected(session).await,
         Event::Hello(hello) => handler.hello(session, hello).await,
+        Event::StartTls => handler.starttls(session).await,
+        Event::Authenticate(credentials) => handler.authenticate(session, credentials).await,
+        Event::AuthenticationFailed(failure) => {
+            handler.authentication_failed(session, failure).await;
+            Decision::Accept
+        }
+        Event::Authenticated(identity) => {
+            handler.authenticated(session, identity).await;
+            return None;
+        }
         Event::Mail(mail) => handler.mail(session, mail).await,
         Event::Recipient(recipient) => handler.recipient(session, recipient).await,
         Event::Data => handler.data(session).await,

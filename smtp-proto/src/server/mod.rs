@@ -1,6 +1,7 @@
 //! The server: commands come in, questions go to the application, its decisions become replies.
 //!
-//! `command` deals with commands and turns decisions into replies, `content` with what follows a 354; this file
+//! `command` deals with commands and turns decisions into replies, `content` with what follows a 354,
+//! `secure` with TLS and authentication; this file
 //! holds the state, time, and the ways a transaction or a session ends.
 
 mod command;
@@ -9,6 +10,7 @@ mod content;
 mod event;
 mod handler;
 mod replies;
+mod secure;
 mod session;
 
 use alloc::collections::VecDeque;
@@ -17,19 +19,22 @@ use core::time::Duration;
 
 use bytes::{Buf, BytesMut};
 
-pub use config::{Config, Limits, MIN_MESSAGE_SIZE, MIN_RECIPIENTS, Timeouts};
-pub use event::{Abuse, CloseReason, Decision, Event, Hello, Mail, Recipient, ResetReason};
+pub use config::{Config, Limits, MIN_MESSAGE_SIZE, MIN_RECIPIENTS, Timeouts, TlsPolicy};
+pub use event::{Abuse, AuthenticationFailure, CloseReason, Decision, Event, Hello, Mail, Recipient, ResetReason};
 pub use handler::{Connection, Handler, NOT_STORED, dispatch};
-pub use session::{Session, Transaction};
+pub use session::{Identity, Session, Transaction};
 
 use crate::error::{ApiMisuse, Error, Phase};
 use crate::machine::{Machine, Step, sealed};
 use crate::output::Output;
+use crate::sasl::Verdict;
 use crate::time::Instant;
+use crate::tls::TlsInfo;
 use crate::transcript::{Speaker, Tap, Transcript};
 use crate::wire::{LineReader, Reply, ReplyForm};
 use command::Question;
 use content::Content;
+use secure::Exchange;
 
 /// The server's side of one session.
 ///
@@ -61,6 +66,8 @@ pub struct Server {
     input: Input,
     /// The greeting refused: only QUIT is served.
     no_service: bool,
+    /// The last command was AUTH: what is no command may belong to it, and is nobody's business.
+    redact: bool,
     now: Instant,
     /// When what is waited for now began to be waited for.
     since: Instant,
@@ -81,6 +88,12 @@ enum State {
     Asked(Question),
     /// A command is due.
     Command,
+    /// The answer to a challenge is due.
+    Exchange(Exchange),
+    /// The application agreed to TLS.
+    StartTls,
+    /// The TLS handshake is due.
+    Handshake,
     /// The content of a message is due.
     Content(Content),
     /// The session is over but for what is still to be told and written.
@@ -123,6 +136,7 @@ impl Server {
             shutdown: None,
             input: Input::Open,
             no_service: false,
+            redact: false,
             now,
             since: now,
             restart: false,
@@ -142,14 +156,19 @@ impl Server {
     /// When the session has ended meanwhile, the decision comes too late and nothing happens.
     ///
     /// # Errors
-    /// When nothing was asked; nothing happens then. And when the decision has a 3yz reply: that is answered with 451,
-    /// so that the session can go on.
+    /// When nothing was asked; nothing happens then. And when the decision has a 3yz reply, or is a verdict where
+    /// nobody authenticates: that is answered with 451, so that the session can go on.
     pub fn decide(&mut self, decision: Decision) -> Result<(), ApiMisuse> {
         if let Decision::Reply(reply) | Decision::Close(reply) = &decision
             && reply.severity() == crate::wire::Severity::Intermediate
         {
             let unfit = ApiMisuse::UnfitReply(reply.clone());
             return self.decide(Decision::Reply(replies::UNDECIDED)).and(Err(unfit));
+        }
+        if let (State::Asked(question), Decision::Verdict(verdict)) = (&self.state, &decision)
+            && !matches!((question, verdict), (Question::Authenticate(_), _) | (_, Verdict::Accepted))
+        {
+            return self.decide(Decision::Reply(replies::UNDECIDED)).and(Err(ApiMisuse::UnfitVerdict));
         }
         match core::mem::replace(&mut self.state, State::Command) {
             State::Asked(question) => self.decided(question, decision),
@@ -262,6 +281,8 @@ impl Server {
         match self.state {
             State::Asked(_) => Phase::Decision,
             State::Content(_) => Phase::Content,
+            State::Exchange(_) => Phase::Auth,
+            State::StartTls | State::Handshake => Phase::Handshake,
             State::Start | State::Command | State::Ended => Phase::Command,
         }
     }
@@ -271,6 +292,8 @@ impl Server {
         match self.state {
             // The peer does not take the goodbye.
             State::Ended => self.output.clear(),
+            // Nothing more is said in clear.
+            State::Handshake => self.end(CloseReason::Timeout(phase), None),
             State::Asked(_) => self.end(CloseReason::Timeout(phase), Some(&replies::NO_DECISION)),
             _ => self.end(CloseReason::Timeout(phase), Some(&replies::TIMED_OUT)),
         }
@@ -279,10 +302,19 @@ impl Server {
     /// Whether a shutdown is due in the state the session is in.
     fn shutdown_is_due(&self) -> bool {
         match (self.shutdown, &self.state) {
-            (Some(_), State::Start) | (Some(Shutdown::Now), State::Command | State::Content(_)) => true,
+            (Some(_), State::Start)
+            | (Some(Shutdown::Now), State::Command | State::Content(_) | State::Exchange(_)) => true,
             (Some(Shutdown::AfterTransaction), State::Command) => self.session.transaction.is_none(),
             _ => false,
         }
+    }
+
+    fn output_waits(&self) -> bool {
+        self.output.has_remaining()
+    }
+
+    fn input_ended(&self) -> bool {
+        self.input != Input::Open
     }
 
     /// More input, or the end when there is none.
@@ -336,6 +368,16 @@ impl Machine for Server {
             }
             self.flush = false;
             let step = match &mut self.state {
+                State::Start if self.config.tls == TlsPolicy::Implicit && self.session.tls.is_none() => {
+                    self.state = State::Handshake;
+                    None
+                }
+                State::StartTls => {
+                    self.hand_over(rx);
+                    None
+                }
+                State::Handshake => self.handshake(rx),
+                State::Exchange(_) => self.next_response(rx),
                 State::Start => {
                     self.since = now;
                     self.session.pipelined_early |= !rx.is_empty();
@@ -362,12 +404,11 @@ impl Machine for Server {
         let timeouts = &self.config.timeouts;
         match &self.state {
             // The application is dealing with something: that is its time, not the client's.
-            State::Start | State::Command | State::Content(_) | State::Ended if self.away => {
-                Some(self.now.after(timeouts.decision))
-            }
             State::Asked(_) => Some(self.since.after(timeouts.decision)),
+            _ if self.away => Some(self.now.after(timeouts.decision)),
+            State::StartTls | State::Handshake => Some(self.since.after(timeouts.handshake)),
             State::Content(content) => Some((self.since.after(timeouts.content)).min(content.slowest_end(timeouts))),
-            State::Start | State::Command => Some(self.since.after(timeouts.command)),
+            State::Start | State::Command | State::Exchange(_) => Some(self.since.after(timeouts.command)),
             State::Ended => self.output.has_remaining().then(|| self.since.after(timeouts.command)),
         }
     }
@@ -387,9 +428,14 @@ impl Machine for Server {
         self.input = Input::Lost;
     }
 
-    fn tls_established(&mut self, _: &mut BytesMut, _: crate::TlsInfo) -> Result<(), ApiMisuse> {
-        Err(ApiMisuse::Closed)
+    fn tls_established(&mut self, rx: &mut BytesMut, tls: TlsInfo) -> Result<(), ApiMisuse> {
+        self.secured(rx, tls)
     }
 
-    fn tls_failed(&mut self) {}
+    fn tls_failed(&mut self) {
+        if !matches!(self.state, State::Ended) {
+            self.output.clear();
+            self.end(CloseReason::TlsFailed, None);
+        }
+    }
 }

@@ -9,6 +9,8 @@ pub(super) const SENDER_OK: Reply = Reply::from_static("250 2.1.0 Sender OK");
 pub(super) const RECIPIENT_OK: Reply = Reply::from_static("250 2.1.5 Recipient OK");
 pub(super) const MESSAGE_ACCEPTED: Reply = Reply::from_static("250 2.0.0 Message accepted");
 pub(super) const START_CONTENT: Reply = Reply::from_static("354 Start mail input; end with <CRLF>.<CRLF>");
+pub(super) const READY_FOR_TLS: Reply = Reply::from_static("220 2.0.0 Ready to start TLS");
+pub(super) const AUTHENTICATED: Reply = Reply::from_static("235 2.7.0 Authentication successful");
 pub(super) const BYE: Reply = Reply::from_static("221 2.0.0 Bye");
 pub(super) const HELP: Reply = Reply::from_static("214 2.0.0 This is an SMTP server; see RFC 5321");
 pub(super) const CANNOT_VERIFY: Reply =
@@ -22,14 +24,29 @@ pub(super) const TOO_MANY_ERRORS: Reply = Reply::from_static("421 4.7.0 Too many
 pub(super) const ENDLESS: Reply = Reply::from_static("421 4.7.0 Too much to throw away");
 pub(super) const TOO_MANY_RECIPIENTS: Reply = Reply::from_static("452 4.5.3 Too many recipients");
 
+pub(super) const TOO_MANY_AUTH_FAILURES: Reply = Reply::from_static("421 4.7.0 Too many failed authentications");
+
 pub(super) const UNKNOWN_COMMAND: Reply = Reply::from_static("500 5.5.2 Command not recognised");
 pub(super) const LINE_TOO_LONG: Reply = Reply::from_static("500 5.5.2 Line too long");
 pub(super) const NOT_IMPLEMENTED: Reply = Reply::from_static("502 5.5.1 Command not implemented");
 pub(super) const HELLO_FIRST: Reply = Reply::from_static("503 5.5.1 Say hello first");
 pub(super) const NESTED_MAIL: Reply = Reply::from_static("503 5.5.1 A transaction is open; MAIL not allowed");
 pub(super) const MAIL_FIRST: Reply = Reply::from_static("503 5.5.1 MAIL first");
+pub(super) const TLS_IS_ON: Reply = Reply::from_static("503 5.5.1 TLS is on already");
+pub(super) const AUTHENTICATED_ALREADY: Reply = Reply::from_static("503 5.5.1 Authenticated already");
+pub(super) const AUTH_IN_TRANSACTION: Reply = Reply::from_static("503 5.5.1 A transaction is open; AUTH not allowed");
 pub(super) const NO_SERVICE: Reply = Reply::from_static("503 5.5.1 No service here; only QUIT");
+pub(super) const AUTH_LINE_TOO_LONG: Reply = Reply::from_static("500 5.5.6 Authentication exchange line too long");
+pub(super) const AUTH_MALFORMED: Reply = Reply::from_static("501 5.5.2 Cannot decode the response");
+pub(super) const AUTH_CANCELLED: Reply = Reply::from_static("501 5.7.0 Authentication cancelled");
+pub(super) const UNKNOWN_MECHANISM: Reply = Reply::from_static("504 5.5.4 Mechanism not offered");
 pub(super) const NO_HTTP: Reply = Reply::from_static("521 5.5.1 This is no HTTP server");
+pub(super) const TLS_REQUIRED: Reply = Reply::from_static("530 5.7.0 STARTTLS first");
+pub(super) const AUTH_REQUIRED: Reply = Reply::from_static("530 5.7.0 Authentication required");
+pub(super) const BAD_CREDENTIALS: Reply = Reply::from_static("535 5.7.8 Authentication credentials invalid");
+pub(super) const NEEDS_ENCRYPTION: Reply =
+    Reply::from_static("538 5.7.11 This mechanism needs encryption; STARTTLS first");
+pub(super) const BEHIND_STARTTLS: Reply = Reply::from_static("554 5.5.1 Nothing may follow STARTTLS before TLS");
 pub(super) const TOO_LARGE: Reply = Reply::from_static("552 5.3.4 Message too large");
 pub(super) const NEEDS_SMTPUTF8: Reply = Reply::from_static("553 5.6.7 Address is not ASCII; needs SMTPUTF8");
 pub(super) const NO_RECIPIENTS: Reply = Reply::from_static("554 5.5.1 No valid recipients");
@@ -69,8 +86,10 @@ mod tests {
     use alloc::string::ToString;
 
     /// Subjects and details of RFC 3463 and the IANA registry (RFC 5248) that are used here.
-    const REGISTERED: [&str; 15] =
-        ["0.0", "1.0", "1.3", "1.5", "1.7", "3.0", "3.2", "3.4", "4.2", "5.1", "5.2", "5.3", "5.4", "6.0", "6.7"];
+    const REGISTERED: [&str; 19] = [
+        "0.0", "1.0", "1.3", "1.5", "1.7", "3.0", "3.2", "3.4", "4.2", "5.1", "5.2", "5.3", "5.4", "5.6", "6.0", "6.7",
+        "7.0", "7.8", "7.11",
+    ];
 
     #[test]
     fn every_reply_has_a_registered_enhanced_code_of_its_class() {
@@ -91,6 +110,21 @@ mod tests {
             SENDER_OK,
             RECIPIENT_OK,
             MESSAGE_ACCEPTED,
+            READY_FOR_TLS,
+            AUTHENTICATED,
+            TOO_MANY_AUTH_FAILURES,
+            TLS_IS_ON,
+            AUTHENTICATED_ALREADY,
+            AUTH_IN_TRANSACTION,
+            AUTH_LINE_TOO_LONG,
+            AUTH_MALFORMED,
+            AUTH_CANCELLED,
+            UNKNOWN_MECHANISM,
+            TLS_REQUIRED,
+            AUTH_REQUIRED,
+            BAD_CREDENTIALS,
+            NEEDS_ENCRYPTION,
+            BEHIND_STARTTLS,
             BYE,
             HELP,
             CANNOT_VERIFY,
@@ -119,7 +153,7 @@ mod tests {
             let enhanced = reply.enhanced().unwrap_or_else(|| panic!("{reply} has no enhanced code")).to_string();
             let (class, rest) = enhanced.split_once('.').unwrap();
             assert!(reply.code().to_string().starts_with(class), "{reply}");
-            assert!(REGISTERED.contains(&rest) || rest == "7.0", "{reply}");
+            assert!(REGISTERED.contains(&rest), "{reply}");
             assert_ne!(reply.severity(), Severity::Intermediate);
         }
         assert_eq!(START_CONTENT.enhanced(), None);

@@ -1,12 +1,18 @@
 //! What is known about a session while it lasts.
 
+use alloc::string::String;
+
 use super::event::Hello;
+use crate::tls::TlsInfo;
 
 /// What is known about a session.
 #[derive(Debug, Clone, Default)]
 pub struct Session {
     pub(super) hello: Option<Hello>,
     pub(super) transaction: Option<Transaction>,
+    pub(super) tls: Option<TlsInfo>,
+    pub(super) identity: Option<Identity>,
+    pub(super) auth_failures: u32,
     pub(super) messages: u64,
     pub(super) errors: u32,
     pub(super) junk: u32,
@@ -21,6 +27,19 @@ pub struct Transaction {
     pub(super) asked: u32,
     pub(super) smtputf8: bool,
     pub(super) declared_size: Option<u64>,
+    pub(super) requiretls: bool,
+}
+
+/// Who a client proved to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Identity {
+    /// The user name, where the mechanism has one.
+    pub username: Option<String>,
+    /// Whom the client acts for, where it said so and the application let it.
+    pub authorization_identity: Option<String>,
+    /// The name of the mechanism.
+    pub mechanism: String,
 }
 
 impl Session {
@@ -32,6 +51,21 @@ impl Session {
     /// The transaction that runs.
     pub fn transaction(&self) -> Option<&Transaction> {
         self.transaction.as_ref()
+    }
+
+    /// The TLS under the session.
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.tls.as_ref()
+    }
+
+    /// Who the client proved to be.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
+    /// Failed authentications so far.
+    pub fn auth_failures(&self) -> u32 {
+        self.auth_failures
     }
 
     /// Messages accepted so far.
@@ -50,13 +84,25 @@ impl Session {
         self.pipelined_early
     }
 
-    /// The protocol for the `with` clause of a Received field (RFC 3848).
+    /// The protocol for the `with` clause of a Received field (RFC 3848, RFC 6531 section 4.3).
     pub fn protocol(&self) -> &'static str {
-        match &self.hello {
-            Some(hello) if !hello.extended => "SMTP",
-            _ if self.transaction.as_ref().is_some_and(|transaction| transaction.smtputf8) => "UTF8SMTP",
-            _ => "ESMTP",
+        let utf8 = self.transaction.as_ref().is_some_and(|transaction| transaction.smtputf8);
+        match (&self.hello, utf8, self.tls.is_some(), self.identity.is_some()) {
+            (Some(hello), ..) if !hello.extended => "SMTP",
+            (_, false, false, false) => "ESMTP",
+            (_, false, false, true) => "ESMTPA",
+            (_, false, true, false) => "ESMTPS",
+            (_, false, true, true) => "ESMTPSA",
+            (_, true, false, false) => "UTF8SMTP",
+            (_, true, false, true) => "UTF8SMTPA",
+            (_, true, true, false) => "UTF8SMTPS",
+            (_, true, true, true) => "UTF8SMTPSA",
         }
+    }
+
+    /// What is left of the session when TLS begins: nothing that was said in clear (RFC 3207 section 4.2).
+    pub(super) fn secured(&mut self, tls: TlsInfo) {
+        *self = Self { tls: Some(tls), messages: self.messages, ..Self::default() };
     }
 }
 
@@ -75,5 +121,11 @@ impl Transaction {
     /// The size the client announced.
     pub fn declared_size(&self) -> Option<u64> {
         self.declared_size
+    }
+
+    /// Whether REQUIRETLS was given (RFC 8689): the message must go on over verified TLS only, or go back; a
+    /// notification about it returns headers only.
+    pub fn requiretls(&self) -> bool {
+        self.requiretls
     }
 }

@@ -8,6 +8,9 @@ use core::str::FromStr;
 
 use super::address::{AddressError, ForwardPath, ReversePath};
 use super::domain::{Domain, MAX_DOMAIN};
+use crate::sasl::base64;
+use crate::secret::Secret;
+
 use super::params::{MailParameters, Parameter, ParameterError, parse_recipient_parameters};
 
 /// A command, without the CRLF that ends it.
@@ -48,6 +51,15 @@ pub enum Command {
     Expn(Query),
     /// HELP, with its topic or nothing.
     Help(String),
+    /// STARTTLS: TLS begins (RFC 3207).
+    StartTls,
+    /// AUTH: authentication begins (RFC 4954). Displayed without the initial response, which is secret.
+    Auth {
+        /// The name of the mechanism, in upper case.
+        mechanism: String,
+        /// What the client says first, where that saves a round trip.
+        initial_response: Option<InitialResponse>,
+    },
     /// Any other verb, in upper case, with what follows it.
     Other {
         /// Letters, digits and hyphens.
@@ -64,6 +76,26 @@ pub struct Query {
     pub text: String,
     /// Whether the reply may hold UTF-8 (RFC 6531 section 3.4).
     pub smtputf8: bool,
+}
+
+/// The initial response of AUTH, still encoded. It cannot be printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct InitialResponse(Secret);
+
+impl InitialResponse {
+    /// The response; a single `=` stands for an empty one. `None` when it is not canonical base64.
+    pub fn decode(&self) -> Option<Secret> {
+        match self.0.reveal() {
+            b"=" => Some(Secret::new([])),
+            encoded => base64::decode(encoded),
+        }
+    }
+}
+
+impl fmt::Debug for InitialResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// The name in EHLO or HELO.
@@ -170,13 +202,17 @@ impl Command {
             () if is("NOOP") => Ok(Self::Noop),
             () if is("VRFY") => query(text).map(Self::Vrfy),
             () if is("EXPN") => query(text).map(Self::Expn),
+            () if is("STARTTLS") => without_argument(Self::StartTls),
+            () if is("AUTH") => auth(text),
             () if is("HELP") => Ok(Self::Help(text.trim_start().to_owned())),
             () => Ok(Self::Other { verb: verb.to_ascii_uppercase(), argument: text.to_owned() }),
         }
     }
 }
 
-const VERBS: [&str; 11] = ["MAIL", "RCPT", "DATA", "EHLO", "HELO", "RSET", "QUIT", "NOOP", "VRFY", "EXPN", "HELP"];
+const VERBS: [&str; 13] = [
+    "MAIL", "RCPT", "DATA", "EHLO", "HELO", "RSET", "QUIT", "NOOP", "VRFY", "EXPN", "HELP", "STARTTLS", "AUTH",
+];
 
 fn is_verb(text: &str) -> bool {
     !text.is_empty()
@@ -201,6 +237,21 @@ fn rcpt(text: &str) -> Result<Command, CommandError> {
     let (forward_path, rest) = ForwardPath::parse_prefix(path).map_err(CommandError::ForwardPath)?;
     let parameters = parse_recipient_parameters(rest).map_err(CommandError::Parameter)?;
     Ok(Command::Rcpt { forward_path, parameters })
+}
+
+fn auth(text: &str) -> Result<Command, CommandError> {
+    let mut words = text.split(' ').filter(|word| !word.is_empty());
+    let mechanism = words.next().filter(|name| is_mechanism(name));
+    let initial_response = words.next().map(|encoded| InitialResponse(encoded.into()));
+    match (mechanism, words.next()) {
+        (Some(mechanism), None) => Ok(Command::Auth { mechanism: mechanism.to_ascii_uppercase(), initial_response }),
+        _ => Err(CommandError::Argument { expected: "a mechanism, or a mechanism and its initial response" }),
+    }
+}
+
+/// RFC 4422 section 3.1.
+fn is_mechanism(name: &str) -> bool {
+    name.len() <= 20 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 /// What stands behind `FROM:` or `TO:`. Spaces before the path are not in the grammar, but many clients send one.
@@ -245,6 +296,10 @@ impl fmt::Display for Command {
             Self::Expn(query) => write!(f, "EXPN {query}"),
             Self::Help(topic) => {
                 write!(f, "HELP{}{topic}", if topic.is_empty() { "" } else { " " })
+            }
+            Self::StartTls => f.write_str("STARTTLS"),
+            Self::Auth { mechanism, initial_response } => {
+                write!(f, "AUTH {mechanism}{}", if initial_response.is_some() { " ***" } else { "" })
             }
             Self::Other { verb, argument } => {
                 write!(f, "{verb}{}{argument}", if argument.is_empty() { "" } else { " " })

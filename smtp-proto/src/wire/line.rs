@@ -1,6 +1,6 @@
 //! Command lines out of a stream of octets: CRLF ends a line and nothing else does (RFC 5321 section 2.3.8).
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 
 /// Cuts lines off the front of a buffer, looking at each octet once.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub struct LineReader {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
     /// A line without its CRLF.
-    Whole(Bytes),
+    Whole(BytesMut),
     /// The line that ended here was longer than allowed; it is gone.
     TooLong,
     /// The line is so long that nobody reads to its end.
@@ -28,6 +28,11 @@ impl LineReader {
     /// A reader at the start of a line.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Whether the front of the buffer is the front of a line: nothing of it was thrown away.
+    pub fn is_at_start(&self) -> bool {
+        self.discarded == 0
     }
 
     /// Takes one line of at most `longest` octets with its CRLF. Of a longer one, up to `patience` octets are
@@ -55,7 +60,7 @@ impl LineReader {
             }
             let mut line = rx.split_to(end);
             line.truncate(end.saturating_sub(2));
-            return Line::Whole(line.freeze());
+            return Line::Whole(line);
         }
     }
 
@@ -102,7 +107,7 @@ mod tests {
     #[test]
     fn lines_are_the_same_in_every_segmentation() {
         // WIRE-001, P1
-        let whole = |text: &'static [u8]| Line::Whole(Bytes::from_static(text));
+        let whole = |text: &'static [u8]| Line::Whole(BytesMut::from(text));
         let cases: [(Vec<u8>, Vec<Line>); 7] = [
             (b"a\r\n\r\nbc\r\nd".to_vec(), vec![whole(b"a"), whole(b""), whole(b"bc")]),
             (b"a\nb\rc\r\n\n\r\n".to_vec(), vec![whole(b"a\nb\rc"), whole(b"\n")]),

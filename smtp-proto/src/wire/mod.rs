@@ -11,10 +11,11 @@ mod escape;
 mod line;
 mod params;
 mod reply;
+mod xtext;
 
 pub use address::{AddressError, ForwardPath, MAX_LOCAL_PART, MAX_PATH, Mailbox, ReversePath};
 pub use capabilities::{Capabilities, Capability, MAX_CAPABILITIES};
-pub use command::{Command, CommandError, HelloName, Query};
+pub use command::{Command, CommandError, HelloName, InitialResponse, Query};
 pub use content::{BareNewline, ContentDecoder, ContentEncoder, ContentFault, Decoded, MAX_TEXT_LINE, Survey};
 pub use domain::{Domain, DomainName, GeneralLiteral, MAX_DOMAIN};
 pub use escape::Escaped;

@@ -1,9 +1,12 @@
 //! Parameters of MAIL and RCPT: `keyword[=value]` (RFC 5321 section 4.1.2).
 
 use alloc::borrow::ToOwned;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
+
+use super::address::ReversePath;
+use super::xtext::{self, Xtext};
 
 /// A parameter of MAIL or RCPT, checked against the grammar. Keywords compare without case.
 #[derive(Debug, Clone)]
@@ -106,6 +109,11 @@ pub struct MailParameters {
     pub body: Option<BodyType>,
     /// SMTPUTF8: addresses or header fields may be UTF-8 (RFC 6531).
     pub smtputf8: bool,
+    /// REQUIRETLS: the message must not travel without verified TLS (RFC 8689). A relay has to hold on to it.
+    pub requiretls: bool,
+    /// AUTH: who submitted the message, as far as the client says and is trusted (RFC 4954 section 5). Null: nobody
+    /// knows.
+    pub auth: Option<ReversePath>,
     /// All others, in their order.
     pub other: Vec<Parameter>,
 }
@@ -128,6 +136,12 @@ impl MailParameters {
                 }
                 (Some(Known::SmtpUtf8), Some(_)) => return Err(ParameterError::Value),
                 (Some(Known::SmtpUtf8), None) => once(!core::mem::replace(&mut parsed.smtputf8, true))?,
+                (Some(Known::RequireTls), Some(_)) => return Err(ParameterError::Value),
+                (Some(Known::RequireTls), None) => once(!core::mem::replace(&mut parsed.requiretls, true))?,
+                (Some(Known::Auth), value) => {
+                    let submitter = value.and_then(submitter).ok_or(ParameterError::Value)?;
+                    once(parsed.auth.replace(submitter).is_none())?;
+                }
                 (None, _) => push_once(&mut parsed.other, parameter)?,
             }
         }
@@ -152,7 +166,23 @@ impl fmt::Display for MailParameters {
         if self.smtputf8 {
             f.write_str(" SMTPUTF8")?;
         }
+        if self.requiretls {
+            f.write_str(" REQUIRETLS")?;
+        }
+        match &self.auth {
+            Some(ReversePath::Null) => f.write_str(" AUTH=<>")?,
+            Some(ReversePath::Mailbox(mailbox)) => write!(f, " AUTH={}", Xtext(&mailbox.to_string()))?,
+            None => {}
+        }
         self.other.iter().try_for_each(|parameter| write!(f, " {parameter}"))
+    }
+}
+
+/// The value of AUTH: `<>` or a mailbox in xtext.
+fn submitter(value: &str) -> Option<ReversePath> {
+    match value {
+        "<>" => Some(ReversePath::Null),
+        value => Some(ReversePath::Mailbox(xtext::decode(value)?.parse().ok()?)),
     }
 }
 
@@ -160,6 +190,8 @@ enum Known {
     Size,
     Body,
     SmtpUtf8,
+    RequireTls,
+    Auth,
 }
 
 impl Known {
@@ -168,6 +200,8 @@ impl Known {
             () if parameter.is("SIZE") => Some(Self::Size),
             () if parameter.is("BODY") => Some(Self::Body),
             () if parameter.is("SMTPUTF8") => Some(Self::SmtpUtf8),
+            () if parameter.is("REQUIRETLS") => Some(Self::RequireTls),
+            () if parameter.is("AUTH") => Some(Self::Auth),
             () => None,
         }
     }
@@ -232,7 +266,6 @@ fn is_value(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::string::ToString;
 
     #[test]
     fn known_parameters_are_typed_and_the_others_kept() {
@@ -243,6 +276,17 @@ mod tests {
         assert_eq!(MailParameters::parse(&parsed.to_string()), Ok(parsed));
         assert_eq!(MailParameters::parse(""), Ok(MailParameters::default()));
         assert_eq!(MailParameters::parse("  SIZE=1  ").unwrap().size, Some(1));
+    }
+
+    #[test]
+    fn who_submitted_a_message_is_nobody_or_a_mailbox() {
+        // AUTH-013, EXT-001
+        let parsed = MailParameters::parse(" AUTH=e+3Dmc2@a.test requiretls").unwrap();
+        assert_eq!(parsed.auth, Some("e=mc2@a.test".parse().unwrap()));
+        assert!(parsed.requiretls);
+        assert_eq!(parsed.to_string(), " REQUIRETLS AUTH=e+3Dmc2@a.test");
+        assert_eq!(MailParameters::parse(" AUTH=<>").unwrap().auth, Some(ReversePath::Null));
+        assert_eq!(MailParameters::parse(" AUTH=<>").unwrap().to_string(), " AUTH=<>");
     }
 
     #[test]
@@ -259,6 +303,12 @@ mod tests {
             (" BODY", ParameterError::Value),
             (" BODY=7BIT BODY=7BIT", ParameterError::Repeated),
             (" SMTPUTF8=x", ParameterError::Value),
+            (" REQUIRETLS=x", ParameterError::Value),
+            (" REQUIRETLS REQUIRETLS", ParameterError::Repeated),
+            (" AUTH", ParameterError::Value),
+            (" AUTH=a", ParameterError::Value),
+            (" AUTH=a+3d@b.test", ParameterError::Value),
+            (" AUTH=<> AUTH=<>", ParameterError::Repeated),
             (" SMTPUTF8 smtputf8", ParameterError::Repeated),
             (" A=1 a=2", ParameterError::Repeated),
             (" A_B=1", ParameterError::Syntax),

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use lexopt::prelude::*;
 use serde_json::{Value, json};
-use smtp_proto::server::{Config, MIN_MESSAGE_SIZE, MIN_RECIPIENTS};
+use smtp_proto::adapter::tls::ServerTls;
+use smtp_proto::server::{Config, MIN_MESSAGE_SIZE, MIN_RECIPIENTS, TlsPolicy};
+use smtp_proto::{Secret, sasl};
 use smtp_proto::wire::{BareNewline, ForwardPath, Reply, Severity};
 use smtp_tests::maildir::Maildir;
 use smtp_tests::recorder::{Options, Recorder};
@@ -25,6 +27,15 @@ Usage: receive --runtime tokio|async-std|blocking --listen ADDR:PORT [options]
   --max-recipients N            the most recipients, at least 100 (1000)
   --reject-rcpt ADDRESS=REPLY   refuse a recipient, for example 'a@b.test=550 5.1.1 No such user'; may be repeated
   --delay-ms N                  wait before every decision (0)
+  --tls-cert PEM --tls-key PEM  offer STARTTLS with this certificate (and its chain) and key
+  --implicit-tls                begin TLS with the connection instead
+  --require-tls                 serve little before STARTTLS
+  --auth USER:PASSWORD          let this user authenticate; may be repeated
+  --require-auth                take no mail from others
+  --mechanisms LIST             separated by commas, of PLAIN, LOGIN, CRAM-MD5, SCRAM-SHA-1, SCRAM-SHA-256, their
+                                variants ending in -PLUS, EXTERNAL, ANONYMOUS (SCRAM-SHA-256-PLUS, SCRAM-SHA-256,
+                                PLAIN and LOGIN where there is a user)
+  --allow-clear-text-auth       let passwords be sent without TLS
 
 Prints one JSON object a line. Port 0 takes a free port; the first line tells which. SIGTERM and SIGINT end it when
 running transactions have ended; a second one breaks these off.
@@ -37,12 +48,16 @@ struct Arguments {
     maildir: Option<PathBuf>,
     refused: Vec<(ForwardPath, Reply)>,
     delay: Duration,
+    tls: Option<ServerTls>,
+    users: Vec<(String, Secret)>,
 }
 
 fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
     let (mut runtime, mut listen, mut hostname) = (None, None, "localhost".to_owned());
     let (mut maildir, mut refused, mut delay) = (None, Vec::new(), Duration::ZERO);
     let (mut policy, mut size, mut recipients) = (None, None, None);
+    let (mut certificate, mut key, mut implicit_tls, mut require_tls) = (None, None, false, false);
+    let (mut users, mut require_auth, mut mechanisms, mut allow_clear_text_auth) = (Vec::new(), false, None, false);
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
@@ -55,12 +70,41 @@ fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
             Long("max-recipients") => recipients = Some(parser.value()?.parse::<u32>()?),
             Long("reject-rcpt") => refused.push(parser.value()?.parse_with(refusal)?),
             Long("delay-ms") => delay = Duration::from_millis(parser.value()?.parse()?),
+            Long("tls-cert") => certificate = Some(PathBuf::from(parser.value()?)),
+            Long("tls-key") => key = Some(PathBuf::from(parser.value()?)),
+            Long("implicit-tls") => implicit_tls = true,
+            Long("require-tls") => require_tls = true,
+            Long("auth") => users.push(smtp_tests::user_and_password(&parser.value()?.string()?)?),
+            Long("require-auth") => require_auth = true,
+            Long("mechanisms") => mechanisms = Some(parser.value()?.parse_with(smtp_tests::mechanisms)?),
+            Long("allow-clear-text-auth") => allow_clear_text_auth = true,
             Short('h') | Long("help") => return Ok(None),
             _ => return Err(argument.unexpected()),
         }
     }
     let mut config = Config::new(&hostname).map_err(|error| error.to_string())?;
     config.bare_newline = policy.unwrap_or(BareNewline::Reject);
+    let tls = match (certificate, key) {
+        (Some(certificate), Some(key)) => {
+            config.tls = match () {
+                () if implicit_tls => TlsPolicy::Implicit,
+                () if require_tls => TlsPolicy::Required,
+                () => TlsPolicy::Offered,
+            };
+            Some(ServerTls::from_pem_files(certificate, key).map_err(|error| error.to_string())?)
+        }
+        (None, None) if implicit_tls || require_tls => return Err("--tls-cert and --tls-key are missing".into()),
+        (None, None) => None,
+        _ => return Err("--tls-cert and --tls-key belong together".into()),
+    };
+    config.requiretls = tls.is_some();
+    config.require_auth = require_auth;
+    config.allow_clear_text_auth = allow_clear_text_auth;
+    config.mechanisms = match mechanisms {
+        Some(mechanisms) => mechanisms,
+        None if users.is_empty() => Vec::new(),
+        None => vec![sasl::SCRAM_SHA_256_PLUS, sasl::SCRAM_SHA_256, sasl::PLAIN, sasl::LOGIN],
+    };
     match size {
         Some(size) if size < MIN_MESSAGE_SIZE => return Err("--max-size: RFC 5321 asks for at least 65536".into()),
         Some(size) => config.limits.message_size = Some(size),
@@ -78,6 +122,8 @@ fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
         maildir,
         refused,
         delay,
+        tls,
+        users,
     }))
 }
 
@@ -117,16 +163,16 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> io::Result<()> {
-    let Arguments { runtime, listen, config, maildir, refused, delay } = arguments;
+    let Arguments { runtime, listen, config, maildir, refused, delay, tls, users } = arguments;
     let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT])?;
     let named = |name: String| move |error: io::Error| io::Error::new(error.kind(), format!("{name}: {error}"));
     let maildir = match maildir {
         Some(folder) => Some(Maildir::open(&folder).map_err(named(folder.display().to_string()))?),
         None => None,
     };
-    let options = Arc::new(Options { maildir, refused, record: Box::new(|entry| print(&entry)) });
+    let options = Arc::new(Options { maildir, refused, users, record: Box::new(|entry| print(&entry)) });
     let new_handler = move |connection: &_| Recorder::new(&options, connection);
-    let service = Service::start(runtime, &listen, config, delay, new_handler).map_err(named(listen))?;
+    let service = Service::start_with_tls(runtime, &listen, config, tls, delay, new_handler).map_err(named(listen))?;
     print(&json!({ "event": "listening", "address": service.address().to_string() }));
     let handle = signals.handle();
     let service = Arc::new(service);

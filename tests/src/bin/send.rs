@@ -14,10 +14,12 @@ use bytes::Bytes;
 use lexopt::prelude::*;
 use serde_json::{Value, json};
 use smtp_proto::adapter::Error;
-use smtp_proto::client::{Config, Envelope, Outcome, RecipientOutcome, Timeouts, Verdict};
+use smtp_proto::adapter::tls::ClientTls;
+use smtp_proto::client::{Authentication, Config, Envelope, Outcome, RecipientOutcome, Timeouts, TlsPolicy, Verdict};
+use smtp_proto::sasl::Login;
 use smtp_proto::transcript::Tap;
 use smtp_proto::wire::Reply;
-use smtp_tests::runtime::{Mailer, Runtime, connect};
+use smtp_tests::runtime::{Connecting, Mailer, Runtime, connect};
 
 const USAGE: &str = "\
 Usage: send --runtime tokio|async-std|blocking --server HOST:PORT --from ADDRESS --to ADDRESS... [options]
@@ -28,10 +30,17 @@ Usage: send --runtime tokio|async-std|blocking --server HOST:PORT --from ADDRESS
   --connections K        over so many connections at once (1)
   --newlines POLICY      fix (default), reject, strip or pass a CR or LF that is not part of a CRLF
   --transcript           show the dialogue on standard error
+  --tls POLICY           none (default), opportunistic, required (STARTTLS), or implicit
+  --ca PEM               whom to trust, instead of whom the system trusts
+  --tls-name NAME        the name the server's certificate must have, instead of HOST
+  --auth USER:PASSWORD   authenticate
+  --mechanism NAME       by this mechanism only (the strongest that is offered)
+  --allow-clear-text-auth   send the password without TLS, if there is none
   --timeout SECONDS      how long to wait for each reply (as RFC 5321 says)
 
 Prints one JSON object a message. Exits with 0 when all were delivered, else as sysexits.h says: 64 usage, 66 a file
-cannot be read, 68 unknown host, 69 refused, 75 try again later, 76 protocol error.
+cannot be read, 68 unknown host, 69 refused, 75 try again later, 76 protocol error, 77 not authenticated, or the server
+is not the one that was meant.
 ";
 
 /// Larger files are read while they are sent.
@@ -47,6 +56,7 @@ struct Arguments {
     connections: usize,
     transcript: bool,
     timeout: Option<Duration>,
+    tls: Option<ClientTls>,
 }
 
 struct Message {
@@ -59,6 +69,8 @@ fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
     let (mut runtime, mut server, mut hello) = (None, None, "localhost".to_owned());
     let (mut from, mut to, mut files) = (None, Vec::new(), Vec::new());
     let (mut repeat, mut connections, mut transcript, mut timeout, mut policy) = (1, 1, false, None, None);
+    let (mut policy_on_tls, mut ca, mut tls_name) = (TlsPolicy::None, None, None);
+    let (mut user, mut mechanism, mut allow_clear_text_auth) = (None, None, false);
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
@@ -77,6 +89,12 @@ fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
             Long("newlines") => policy = Some(parser.value()?.parse_with(smtp_tests::bare_newline)?),
             Long("transcript") => transcript = true,
             Long("timeout") => timeout = Some(Duration::from_secs(parser.value()?.parse()?)),
+            Long("tls") => policy_on_tls = parser.value()?.parse_with(tls_policy)?,
+            Long("ca") => ca = Some(PathBuf::from(parser.value()?)),
+            Long("tls-name") => tls_name = Some(parser.value()?.string()?),
+            Long("auth") => user = Some(smtp_tests::user_and_password(&parser.value()?.string()?)?),
+            Long("mechanism") => mechanism = Some(parser.value()?.parse_with(smtp_tests::mechanisms)?),
+            Long("allow-clear-text-auth") => allow_clear_text_auth = true,
             Short('h') | Long("help") => return Ok(None),
             _ => return Err(argument.unexpected()),
         }
@@ -88,6 +106,23 @@ fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
     if let Some(policy) = policy {
         config.bare_newline = policy;
     }
+    config.tls = policy_on_tls;
+    config.allow_clear_text_auth = allow_clear_text_auth;
+    if let Some((name, password)) = user {
+        let login = Login::password(name, password).map_err(|error| error.to_string())?;
+        config.authentication = Authentication::Required(match mechanism {
+            Some(mechanism) => login.mechanisms(mechanism),
+            None => login,
+        });
+    }
+    let tls = match (ca, tls_name) {
+        (None, None) => None,
+        (ca, name) => {
+            let tls = ca.map_or_else(ClientTls::system_roots, ClientTls::with_ca_file);
+            let tls = tls.map_err(|error| error.to_string())?;
+            Some(name.map_or(tls.clone(), |name| tls.server_name(name)))
+        }
+    };
     let from = from.ok_or("--from is missing")?;
     if to.is_empty() {
         return Err("--to is missing".into());
@@ -113,7 +148,17 @@ fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
     }
     let server = server.ok_or("--server is missing")?;
     let runtime = runtime.ok_or("--runtime is missing")?;
-    Ok(Some(Arguments { runtime, server, config, envelope, messages, repeat, connections, transcript, timeout }))
+    Ok(Some(Arguments { runtime, server, config, envelope, messages, repeat, connections, transcript, timeout, tls }))
+}
+
+fn tls_policy(name: &str) -> Result<TlsPolicy, &'static str> {
+    match name {
+        "none" => Ok(TlsPolicy::None),
+        "opportunistic" => Ok(TlsPolicy::Opportunistic),
+        "required" => Ok(TlsPolicy::Required),
+        "implicit" => Ok(TlsPolicy::Implicit),
+        _ => Err("one of none, opportunistic, required, implicit"),
+    }
 }
 
 fn main() -> ExitCode {
@@ -177,10 +222,13 @@ fn send(arguments: &Arguments, mailer: &mut Option<Box<dyn Mailer>>, message: &M
             arguments.runtime,
             &arguments.server,
             arguments.config.clone(),
-            arguments.timeout,
-            arguments
-                .transcript
-                .then(|| Box::new(|entry: smtp_proto::transcript::Entry<'_>| eprintln!("{entry}")) as Tap),
+            Connecting {
+                timeout: arguments.timeout,
+                transcript: arguments
+                    .transcript
+                    .then(|| Box::new(|entry: smtp_proto::transcript::Entry<'_>| eprintln!("{entry}")) as Tap),
+                tls: arguments.tls.clone(),
+            },
         )?),
     };
     let envelope = arguments.envelope.clone();
@@ -197,6 +245,7 @@ fn send(arguments: &Arguments, mailer: &mut Option<Box<dyn Mailer>>, message: &M
 fn exit_code(result: &Result<Outcome, Error>) -> u8 {
     const REFUSED: u8 = 69;
     const TRY_AGAIN: u8 = 75;
+    const NOT_PERMITTED: u8 = 77;
     match result {
         Ok(outcome) if outcome.is_delivered() => 0,
         Ok(Outcome { error: Some(smtp_proto::Error::Peer(_)), .. }) => 76,
@@ -206,6 +255,8 @@ fn exit_code(result: &Result<Outcome, Error>) -> u8 {
         Err(Error::Content(_)) => 66,
         Err(Error::Smtp { source: smtp_proto::Error::Peer(_), .. }) => 76,
         Err(error) if error.is_temporary() => TRY_AGAIN,
+        Err(Error::Smtp { source: smtp_proto::Error::Authentication(_) | smtp_proto::Error::Tls(_), .. }) => NOT_PERMITTED,
+        Err(error) if error.tls_problem().is_some() => NOT_PERMITTED,
         Err(_) => REFUSED,
     }
 }

@@ -1,8 +1,9 @@
-//! What the adapters share that is neither protocol nor runtime: their error type and how much they read at a time.
+//! The error type of the adapters: the session's errors, with what the system and TLS say.
 
 use std::io;
 use std::net::SocketAddr;
 
+use super::tls_problem::{TlsFailure, TlsProblem};
 use crate::error::{ApiMisuse, Error as SessionError, Phase};
 use crate::wire::Reply;
 
@@ -36,6 +37,16 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// TLS failed, in the handshake or later.
+    #[error("TLS with {peer}: {problem}")]
+    Tls {
+        /// The other end.
+        peer: String,
+        /// What went wrong.
+        problem: TlsProblem,
+        /// What the TLS library or the system said.
+        source: io::Error,
+    },
     /// The session failed.
     #[error("session with {peer}: {source}")]
     Smtp {
@@ -66,9 +77,23 @@ impl Error {
     /// The error of a session, with the failure of the connection that caused it, if one did.
     pub fn new(peer: &str, source: SessionError, broken: Option<io::Error>) -> Self {
         let peer = peer.to_owned();
-        match (source, broken) {
-            (SessionError::Disconnected { phase }, Some(source)) => Self::Io { peer, phase, source },
-            (source, _) => Self::Smtp { peer, source },
+        // What the peer said, and what does not come from the connection, tells more than how the connection ended.
+        let told = source.reply().is_some()
+            || matches!(
+                source,
+                SessionError::Timeout { .. }
+                    | SessionError::GivenUp
+                    | SessionError::Peer(_)
+                    | SessionError::Unsendable(_)
+                    | SessionError::Misuse(_)
+            );
+        match broken.filter(|_| !told).map(io::Error::downcast) {
+            Some(Ok(TlsFailure { problem, source })) => Self::Tls { peer, problem, source },
+            Some(Err(broken)) => match source {
+                SessionError::Disconnected { phase } => Self::Io { peer, phase, source: broken },
+                source => Self::Smtp { peer, source },
+            },
+            None => Self::Smtp { peer, source },
         }
     }
 
@@ -86,6 +111,7 @@ impl Error {
         match self {
             Self::Resolve { .. } | Self::Connect { .. } | Self::Io { .. } | Self::Over { .. } => true,
             Self::Smtp { source, .. } => source.is_temporary(),
+            Self::Tls { problem, .. } => problem.is_temporary(),
             Self::Content(_) => false,
         }
     }
@@ -97,7 +123,15 @@ impl Error {
             Self::Connect { attempts, .. } => attempts.iter().any(|(_, error)| timed_out(error)),
             Self::Io { source, .. } => timed_out(source),
             Self::Smtp { source, .. } => source.is_timeout(),
-            Self::Resolve { .. } | Self::Over { .. } | Self::Content(_) => false,
+            Self::Resolve { .. } | Self::Tls { .. } | Self::Over { .. } | Self::Content(_) => false,
+        }
+    }
+
+    /// What went wrong with TLS, if it was that.
+    pub fn tls_problem(&self) -> Option<&TlsProblem> {
+        match self {
+            Self::Tls { problem, .. } => Some(problem),
+            _ => None,
         }
     }
 
@@ -107,34 +141,5 @@ impl Error {
             Self::Smtp { source, .. } => source.reply(),
             _ => None,
         }
-    }
-}
-
-/// How much to read at a time: little for commands, more when a lot comes.
-#[derive(Debug, Clone, Copy)]
-pub struct ReadSize(usize);
-
-impl ReadSize {
-    const LEAST: usize = 4 * 1024;
-    const MOST: usize = 128 * 1024;
-
-    /// Octets of room to make for the next read.
-    pub fn octets(self) -> usize {
-        self.0
-    }
-
-    /// Takes note of how much a read gave.
-    pub fn note(&mut self, received: usize) {
-        self.0 = match received {
-            received if received >= self.0 => self.0.saturating_mul(2).min(Self::MOST),
-            received if received < self.0.div_euclid(4) => self.0.div_euclid(2).max(Self::LEAST),
-            _ => self.0,
-        };
-    }
-}
-
-impl Default for ReadSize {
-    fn default() -> Self {
-        Self(Self::LEAST)
     }
 }
