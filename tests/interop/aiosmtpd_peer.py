@@ -56,7 +56,7 @@ class Handler:
             mail_options=envelope.mail_options,
             size=len(content),
             sha256=hashlib.sha256(content).hexdigest(),
-            **log_in(session),
+            **log_in(server, session),
         )
         return "250 2.0.0 Taken"
 
@@ -64,12 +64,13 @@ class Handler:
         return "221 2.0.0 Bye"
 
 
-def log_in(session):
+def log_in(server, session):
     """How the client got in."""
     if not OPTIONS:
         return {}
     user, mechanism = session.auth_data
-    return {"tls": session.ssl is not None, "user": user, "mechanism": mechanism}
+    tls = server.transport.get_extra_info("ssl_object") is not None
+    return {"tls": tls, "user": user, "mechanism": mechanism}
 
 
 def authenticate(server, session, envelope, mechanism, auth_data):

@@ -9,6 +9,8 @@ use rcgen::{
 };
 use tempfile::TempDir;
 
+use crate::support::messages::sha256;
+
 /// An authority and a certificate of a server that it issued, for `localhost`
 /// and 127.0.0.1, as PEM files in a folder of their own.
 pub(crate) struct Certificates {
@@ -29,11 +31,14 @@ impl Certificates {
     }
 
     fn make(change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let authority_key = KeyPair::generate().expect("a key");
         let mut authority = CertificateParams::default();
-        authority.distinguished_name.push(DnType::CommonName, "An authority for one test");
+        // A name of its own: a certificate of another authority is then not
+        // taken for a forged one of this authority.
+        let name = format!("Authority {}", sha256(authority_key.public_key_raw()));
+        authority.distinguished_name.push(DnType::CommonName, &name[..64]);
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let authority_key = KeyPair::generate().expect("a key");
         let authority_certificate = authority.self_signed(&authority_key).expect("a certificate");
 
         let mut leaf = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("names");

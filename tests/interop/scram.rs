@@ -106,9 +106,7 @@ fn log_in_to_receive(
 fn receive_takes_scram_with_and_without_channel_binding(runtime: &str) {
     let Some(python) = python() else { return };
     let unbound = PLAIN.iter().map(|mechanism| json!({ "mechanism": mechanism }));
-    let bound = PLUS.iter().flat_map(|mechanism| {
-        BINDINGS.iter().map(move |binding| json!({ "mechanism": mechanism, "binding": binding }))
-    });
+    let bound = PLUS.iter().map(|mechanism| json!({ "mechanism": mechanism, "binding": BINDINGS[0] }));
     for (client, tls) in unbound.chain(bound).zip(Tls::ALL.into_iter().cycle()) {
         let report = log_in_to_receive(runtime, &python, tls, (PASSWORD, PASSWORD), &ALL, &client);
         assert_eq!(report["accepted"], true, "{client}: {report}");

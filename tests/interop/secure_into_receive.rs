@@ -153,7 +153,7 @@ fn swaks_with_a_wrong_password_is_refused(runtime: &str) {
         &COMMON,
         |attempt| run_swaks(&swaks, attempt),
         // It marks refusals of what it said under TLS with <~*.
-        |finished| finished.stderr.lines().any(|line| line.starts_with("<~* 535 5.7.8 ")),
+        |finished| finished.stdout.iter().any(|line| line.starts_with("<~* 535 5.7.8 ")),
     );
 }
 
