@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use smtp_proto::client::{self, Envelope};
+use smtp_proto::client::Envelope;
 use smtp_proto::server::{self, Decision, Session};
 use smtp_tests::runtime::{Runtime, Service};
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use smtp_proto::client::{self, Client, Envelope};
+use smtp_proto::client::{Client, Envelope};
 use smtp_proto::server::{self, Decision, Server};
 use smtp_proto::wire::{BareNewline, ContentDecoder, Decoded};
 use smtp_proto::{Instant, Machine, Step};

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use smtp_proto::client::RecipientOutcome;
 use smtp_tests::runtime::{self, Mailer, Runtime};
 
-use super::support::{Heard, Message, PATIENCE, Raw, Server, client_config, envelope, limited};
+use super::support::{Heard, Message, Raw, Server, client_config, connecting, envelope, limited};
 
 type Scenario = (&'static str, fn(&mut dyn Mailer));
 

@@ -254,7 +254,7 @@ pub(super) fn connect_with(runtime: Runtime, server: &str, config: client::Confi
     runtime::connect(runtime, server, config, connecting(None))
 }
 
-pub(super) fn connecting(transcript: Option<Tap>) -> runtime::Connecting {
+pub(super) fn connecting(transcript: Option<smtp_proto::transcript::Tap>) -> runtime::Connecting {
     runtime::Connecting { timeout: Some(PATIENCE), transcript, tls: None }
 }
 

@@ -1,6 +1,7 @@
-//! The test kit: the three runtimes behind one face, a handler that records, transcripts, and sessions on virtual
-//! time. The tools `receive` and `send` are made of it.
+//! The test kit: the three runtimes behind one face, a handler that records, transcripts, certificates, and sessions on
+//! virtual time. The tools `receive` and `send` are made of it.
 
+pub mod certificates;
 pub mod maildir;
 pub mod pair;
 pub mod recorder;

@@ -120,7 +120,10 @@ fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
         (ca, name) => {
             let tls = ca.map_or_else(ClientTls::system_roots, ClientTls::with_ca_file);
             let tls = tls.map_err(|error| error.to_string())?;
-            Some(name.map_or(tls.clone(), |name| tls.server_name(name)))
+            Some(match name {
+                Some(name) => tls.server_name(&name).map_err(|error| error.to_string())?,
+                None => tls,
+            })
         }
     };
     let from = from.ok_or("--from is missing")?;
