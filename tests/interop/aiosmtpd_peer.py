@@ -2,9 +2,9 @@
 
 Arguments: recipients to refuse.
 
-PEER_OPTIONS may hold a JSON object: "tls" is "starttls" or "implicit", "cert"
-and "key" are PEM files, "user" and "password" may log in, "mechanisms" are
-offered. Nobody else can send mail then, nor without TLS.
+PEER_OPTIONS may hold a JSON object: "tls" is "none", "starttls" or "implicit",
+"cert" and "key" are PEM files, "user" and "password" may log in, "mechanisms"
+are offered. Nobody else can send mail then, nor without TLS if there is some.
 
 First it prints {"event": "listening", "port": N}, then, for each message,
 {"event": "message", "sender", "recipients", "mail_options", "size", "sha256"},

@@ -1,15 +1,10 @@
-//! Certificates made for one test.
+//! Certificates for one test, as the files that programs take.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
-};
+use smtp_tests::certificates::{Authority, Certificate};
 use tempfile::TempDir;
-
-use crate::support::messages::sha256;
 
 /// An authority and a certificate of a server that it issued, for `localhost`
 /// and 127.0.0.1, as PEM files in a folder of their own.
@@ -19,41 +14,25 @@ pub(crate) struct Certificates {
 
 impl Certificates {
     pub(crate) fn new() -> Self {
-        Self::make(|_| {})
+        let authority = Authority::new().expect("an authority");
+        let server = authority.server(&Self::NAMES).expect("a certificate");
+        Self::write(&authority, &server)
     }
 
-    /// The server's certificate was good until the end of 2020.
+    /// The server's certificate was good once.
     pub(crate) fn expired() -> Self {
-        Self::make(|leaf| {
-            leaf.not_before = date_time_ymd(2020, 1, 1);
-            leaf.not_after = date_time_ymd(2021, 1, 1);
-        })
+        let authority = Authority::new().expect("an authority");
+        let server = authority.expired_server(&Self::NAMES).expect("a certificate");
+        Self::write(&authority, &server)
     }
 
-    fn make(change: impl FnOnce(&mut CertificateParams)) -> Self {
-        let authority_key = KeyPair::generate().expect("a key");
-        let mut authority = CertificateParams::default();
-        // A name of its own: a certificate of another authority is then not
-        // taken for a forged one of this authority.
-        let name = format!("Authority {}", sha256(authority_key.public_key_raw()));
-        authority.distinguished_name.push(DnType::CommonName, &name[..64]);
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let authority_certificate = authority.self_signed(&authority_key).expect("a certificate");
+    const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
 
-        let mut leaf = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("names");
-        leaf.distinguished_name.push(DnType::CommonName, "localhost");
-        leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        leaf.use_authority_key_identifier_extension = true;
-        change(&mut leaf);
-        let key = KeyPair::generate().expect("a key");
-        let certificate = leaf.signed_by(&key, &Issuer::new(authority, authority_key)).expect("a certificate");
-
+    fn write(authority: &Authority, server: &Certificate) -> Self {
         let certificates = Self { folder: TempDir::new().expect("a folder for the certificates") };
-        fs::write(certificates.authority(), authority_certificate.pem()).expect("write a certificate");
-        fs::write(certificates.certificate(), certificate.pem()).expect("write a certificate");
-        fs::write(certificates.key(), key.serialize_pem()).expect("write a key");
+        fs::write(certificates.authority(), authority.pem()).expect("write a certificate");
+        fs::write(certificates.certificate(), &server.certificate).expect("write a certificate");
+        fs::write(certificates.key(), &server.key).expect("write a key");
         certificates
     }
 
@@ -73,7 +52,7 @@ impl Certificates {
     }
 }
 
-/// A path as an argument or a member of JSON.
+/// A path as an argument.
 pub(crate) fn text(path: &Path) -> &str {
     path.to_str().expect("temporary folders have plain names")
 }

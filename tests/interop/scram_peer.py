@@ -24,7 +24,7 @@ import os
 import socket
 
 import scramp
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 from scramp import core
 
 OPTIONS = json.loads(os.environ["PEER_OPTIONS"])
@@ -100,15 +100,14 @@ def decode(text):
     return base64.b64decode(text).decode()
 
 
-def binding(name, stream, certificate):
+def binding(name, stream):
     """What scramp takes as channel_binding."""
     if name is None:
         return None
     if name == "tls-exporter":
         return name, stream.export_keying_material(b"EXPORTER-Channel-Binding", 32)
-    assert name == "tls-server-end-point"
-    # RFC 5929 section 4.1: the certificate's own hash, here always SHA-256.
-    return name, hashlib.sha256(certificate).digest()
+    assert name == "tls-unique"
+    return name, stream.get_finished()
 
 
 def client():
@@ -126,10 +125,7 @@ def client():
         lines.ask("EHLO scramp.example", 250)
 
     mechanism = OPTIONS["mechanism"]
-    certificate = crypto.dump_certificate(
-        crypto.FILETYPE_ASN1, lines.stream.get_peer_certificate()
-    )
-    bound = binding(OPTIONS.get("binding"), lines.stream, certificate)
+    bound = binding(OPTIONS.get("binding"), lines.stream)
     if OPTIONS.get("fault") == "binding":
         bound = bound[0], bytes(octet ^ 1 for octet in bound[1])
     scram = scramp.ScramClient(
@@ -245,18 +241,12 @@ class Session:
         mechanism = scramp.ScramMechanism(name.removesuffix("-PLUS"))
         info = mechanism.make_auth_info(OPTIONS["password"], iteration_count=4096)
         first = decode(initial)
-        with open(OPTIONS["cert"], "rb") as file:
-            certificate = crypto.load_certificate(crypto.FILETYPE_PEM, file.read())
         if first.startswith("p="):
             # What the client chose; scramp compares it with what we have.
             self.binding = first.split(",")[0].removeprefix("p=")
         scram = scramp.ScramMechanism(name).make_server(
             lambda user: info if user == OPTIONS["user"] else None,
-            channel_binding=binding(
-                self.binding,
-                self.lines.stream,
-                crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate),
-            ),
+            channel_binding=binding(self.binding, self.lines.stream),
         )
         try:
             scram.set_client_first(first)

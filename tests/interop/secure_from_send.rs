@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::certificates::Certificates;
+use crate::certificates::{self, Certificates};
 use crate::support::messages::{Message, RECIPIENTS, SENDER};
 use crate::support::peers;
 use crate::support::postfix::{Additions, Dovecot, Postfix, cyrus_sasl, received_field};
@@ -20,9 +20,11 @@ on_each_runtime!(
     aiosmtpd_takes_passwords_over_tls,
     smtp_server_takes_passwords_over_tls,
     a_certificate_of_an_unknown_authority_is_refused,
+    a_certificate_of_a_namesake_of_the_authority_is_refused,
     a_certificate_for_another_name_is_refused,
     an_expired_certificate_is_refused,
-    an_unverified_server_never_hears_the_password,
+    opportunistic_tls_is_verified,
+    no_password_is_sent_where_opportunistic_tls_finds_none,
     a_server_without_tls_is_refused,
 );
 
@@ -155,8 +157,12 @@ struct Script {
 
 impl Script {
     fn start(command: &mut Command, tls: Tls, certificates: &Certificates, mechanisms: &[&str]) -> Self {
+        Self::start_as(tls.name(), command, certificates, mechanisms)
+    }
+
+    fn start_as(tls: &str, command: &mut Command, certificates: &Certificates, mechanisms: &[&str]) -> Self {
         let options = json!({
-            "tls": tls.name(),
+            "tls": tls,
             "cert": certificates.certificate(),
             "key": certificates.key(),
             "user": USER,
@@ -229,10 +235,22 @@ fn a_certificate_of_an_unknown_authority_is_refused(runtime: &str) {
     refuse(
         runtime,
         &Certificates::new(),
-        |tls| trust(tls, &others),
+        |tls| {
+            // Trusts something, but nothing with the name of the authority.
+            let mut arguments = trust(tls, &others);
+            arguments[3] = certificates::text(&others.certificate()).to_owned();
+            arguments
+        },
         NOT_PERMITTED,
-        &["unknown", "issuer", "authority", "not trusted"],
+        &["no trusted authority"],
     );
+}
+
+/// As when somebody has made a new authority and the client still trusts the
+/// old one; or when somebody has made a forged one.
+fn a_certificate_of_a_namesake_of_the_authority_is_refused(runtime: &str) {
+    let others = Certificates::new();
+    refuse(runtime, &Certificates::new(), |tls| trust(tls, &others), NOT_PERMITTED, &["signature", "authority"]);
 }
 
 fn a_certificate_for_another_name_is_refused(runtime: &str) {
@@ -264,8 +282,19 @@ fn refuse(
     code: i32,
     words: &[&str],
 ) {
+    refuse_over(&Tls::ALL, runtime, certificates, arguments, code, words);
+}
+
+fn refuse_over(
+    ways: &[Tls],
+    runtime: &str,
+    certificates: &Certificates,
+    arguments: impl Fn(Tls) -> Vec<String>,
+    code: i32,
+    words: &[&str],
+) {
     let Some(command) = smtp_server() else { return };
-    for tls in Tls::ALL {
+    for &tls in ways {
         let script = Script::start(&mut command(), tls, certificates, &["PLAIN"]);
         let message = tls.messages().next().expect("a message");
         let mut arguments = arguments(tls);
@@ -276,19 +305,34 @@ fn refuse(
     }
 }
 
-/// Opportunistic TLS goes without verification or without TLS; a password
-/// then stays at home.
-fn an_unverified_server_never_hears_the_password(runtime: &str) {
-    let Some(command) = smtp_server() else { return };
-    let (certificates, others) = (Certificates::new(), Certificates::new());
-    let script = Script::start(&mut command(), Tls::StartTls, &certificates, &["PLAIN"]);
-    let mut arguments = log_in(Tls::StartTls, &others, PASSWORD, Some("PLAIN"));
-    arguments[1] = "opportunistic".to_owned();
-    arguments.push("--transcript".to_owned());
-    let message = Tls::StartTls.messages().next().expect("a message");
-    let finished = send_one(runtime, script.address, message, arguments);
-    assert_not_permitted(&finished);
-    assert!(!finished.stderr.contains("AUTH PLAIN "), "{}", finished.stderr);
+/// Opportunistic is whether there is TLS, not whom it is with.
+fn opportunistic_tls_is_verified(runtime: &str) {
+    let others = Certificates::new();
+    let opportunistic = |_| {
+        let mut arguments = trust(Tls::StartTls, &others);
+        arguments[1] = "opportunistic".to_owned();
+        arguments
+    };
+    refuse_over(&[Tls::StartTls], runtime, &Certificates::new(), opportunistic, NOT_PERMITTED, &["certificate"]);
+}
+
+fn no_password_is_sent_where_opportunistic_tls_finds_none(runtime: &str) {
+    let Some(python) = peers::python("aiosmtpd, ssl", "PyPI package aiosmtpd") else { return };
+    let certificates = Certificates::new();
+    let mut command = Command::new(&python);
+    command.args(["-c", include_str!("aiosmtpd_peer.py")]);
+    let mut script = Script::start_as("none", &mut command, &certificates, &["PLAIN", "LOGIN"]);
+    for mechanism in [None, Some("PLAIN"), Some("LOGIN")] {
+        let mut arguments = log_in(Tls::StartTls, &certificates, PASSWORD, mechanism);
+        arguments[1] = "opportunistic".to_owned();
+        arguments.push("--transcript".to_owned());
+        let message = Tls::Implicit.messages().next().expect("a message");
+        let finished = send_one(runtime, script.address, message, arguments);
+        assert!(finished.stderr.contains("AUTH"), "is offered: {}", finished.stderr);
+        assert!(!finished.stderr.contains("C: AUTH"), "{}", finished.stderr);
+        assert_not_permitted(&finished);
+    }
+    assert!(!script.process.has_ended());
 }
 
 fn a_server_without_tls_is_refused(runtime: &str) {

@@ -756,12 +756,7 @@ fn server_event(event: &server::Event) -> String {
             format!("auth {} {}", credentials.mechanism(), credentials.username().unwrap_or("-"))
         }
         Event::AuthenticationFailed(failure) => {
-            format!(
-                "auth failed {} {} {}",
-                failure.failures,
-                failure.mechanism,
-                failure.username.as_deref().unwrap_or("-")
-            )
+            format!("auth failed {} {} {}", failure.failures, failure.mechanism, failure.username.as_deref().unwrap_or("-"))
         }
         Event::Authenticated(identity) => {
             format!("authenticated {} {}", identity.mechanism, identity.username.as_deref().unwrap_or("-"))

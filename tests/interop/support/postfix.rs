@@ -135,9 +135,9 @@ fn write_main(config: &Path, hostname: &str, relay: SocketAddr, recipients: &[&s
          relay_recipient_maps = inline:{{ {} }}\n\
          relay_transport = smtp:[{}]:{}\n\
          smtp_dns_support_level = disabled\n\
-         smtp_tls_security_level = none\n\
          smtp_connection_cache_on_demand = no\n\
          smtpd_recipient_restrictions = reject_unauth_destination\n\
+         smtpd_error_sleep_time = 0\n\
          message_size_limit = 26214400\n\
          {additions}",
         known.join(", "),
