@@ -11,7 +11,7 @@ use crate::support::messages::{Message, RECIPIENTS, SENDER};
 use crate::support::peers;
 use crate::support::postfix::{Additions, Dovecot, Postfix, cyrus_sasl, received_field};
 use crate::support::process::{Finished, Process};
-use crate::support::secure::{PASSWORD, Tls, USER, WRONG_PASSWORD, error_in, local, log_in, trust};
+use crate::support::secure::{PASSWORD, Tls, USER, WRONG_PASSWORD, error_in, local, log_in, start_receive, trust};
 use crate::support::tools::{Receive, reports, send, text, texts};
 
 on_each_runtime!(
@@ -19,6 +19,7 @@ on_each_runtime!(
     postfix_with_dovecot_takes_every_mechanism,
     aiosmtpd_takes_passwords_over_tls,
     smtp_server_takes_passwords_over_tls,
+    a_wrong_password_is_wrong_without_a_choice_of_mechanism_too,
     a_certificate_of_an_unknown_authority_is_refused,
     a_certificate_of_a_namesake_of_the_authority_is_refused,
     a_certificate_for_another_name_is_refused,
@@ -229,6 +230,26 @@ fn deliver_to_script(runtime: &str, mechanisms: &[&str], command: impl Fn() -> C
         }
     }
 }
+
+/// Whatever `send` makes of several mechanisms, the password stays wrong.
+fn a_wrong_password_is_wrong_without_a_choice_of_mechanism_too(runtime: &str) {
+    let Some(command) = smtp_server() else { return };
+    let certificates = Certificates::new();
+    let mechanisms = ["PLAIN", "LOGIN", "CRAM-MD5"];
+    let script = Script::start(&mut command(), Tls::StartTls, &certificates, &mechanisms);
+    let message = Tls::Implicit.messages().next().expect("a message");
+    let log_in = log_in(Tls::StartTls, &certificates, WRONG_PASSWORD, None);
+    assert_wrong_password(&send_one(runtime, script.address, message, log_in));
+
+    let receive = start_receive(runtime, Tls::StartTls, &certificates, PASSWORD, &RECEIVES);
+    let log_in = self::log_in(Tls::StartTls, &certificates, WRONG_PASSWORD, None);
+    let finished = send_one(runtime, receive.address(), message, log_in);
+    receive.stop();
+    assert_wrong_password(&finished);
+}
+
+/// What a server of today offers.
+const RECEIVES: [&str; 4] = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN"];
 
 fn a_certificate_of_an_unknown_authority_is_refused(runtime: &str) {
     let others = Certificates::new();
