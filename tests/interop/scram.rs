@@ -26,6 +26,7 @@ on_each_runtime!(
     receive_takes_a_client_that_could_bind_where_nothing_is_bound,
     send_logs_in_by_scram_with_and_without_channel_binding,
     send_prefers_channel_binding_where_it_is_offered,
+    send_says_that_it_could_bind_where_that_is_not_offered,
     send_prepares_passwords_as_saslprep_says,
     send_refuses_a_server_that_does_not_know_the_password,
     send_refuses_a_server_that_lets_it_in_without_proof,
@@ -227,8 +228,9 @@ fn send_logs_in_by_scram_with_and_without_channel_binding(runtime: &str) {
             let how = (mechanism, &ALL[..], true);
             let Some(session) = log_in_to_scramp(runtime, tls, (PASSWORD, PASSWORD), how, "") else { return };
             assert_logged_in(&session, mechanism);
-            let bound = mechanism.ends_with("-PLUS").then_some(BINDING);
-            assert_eq!(session.peer["binding"].as_str(), bound, "{}", session.peer);
+            // Without a binding, in spite of the offer, it wants none.
+            let flag = if mechanism.ends_with("-PLUS") { "p=tls-exporter" } else { "n" };
+            assert_eq!(session.peer["flag"], flag, "{mechanism}: {}", session.peer);
         }
     }
 }
@@ -237,6 +239,17 @@ fn send_prefers_channel_binding_where_it_is_offered(runtime: &str) {
     let how = ("SCRAM-SHA-256-PLUS", &ALL[..], false);
     let Some(session) = log_in_to_scramp(runtime, Tls::StartTls, (PASSWORD, PASSWORD), how, "") else { return };
     assert_logged_in(&session, "SCRAM-SHA-256-PLUS");
+}
+
+/// So that a server from whose offer somebody took -PLUS can tell
+/// (RFC 5802 section 6).
+fn send_says_that_it_could_bind_where_that_is_not_offered(runtime: &str) {
+    for mechanism in PLAIN {
+        let how = (mechanism, &[mechanism][..], false);
+        let Some(session) = log_in_to_scramp(runtime, Tls::StartTls, (PASSWORD, PASSWORD), how, "") else { return };
+        assert_logged_in(&session, mechanism);
+        assert_eq!(session.peer["flag"], "y", "{mechanism}: {}", session.peer);
+    }
 }
 
 fn send_prepares_passwords_as_saslprep_says(runtime: &str) {

@@ -12,9 +12,9 @@ it knows the password, else {"accepted": false, "code", "text"}.
 "role": "server" takes one session, with "cert", "key" and "mechanisms" for
 EHLO. "fault" names what it does wrong: "iterations=N", "nonce", "signature", or
 "unproven" when it says yes without a signature. It prints {"listening": PORT},
-then, when the client has gone, {"accepted", "binding", "sha256", "said",
-"heard"}: whether the client got in and delivered, the binding it chose, the
-content it delivered, the last that was said on either side.
+then, when the client has gone, {"accepted", "flag", "sha256", "said", "heard"}:
+whether the client got in and delivered, what it said about channel binding,
+the content it delivered, the last that was said on either side.
 """
 
 import base64
@@ -175,7 +175,7 @@ class Session:
         self.said = None
         self.heard = None
         self.secure = False
-        self.binding = None
+        self.flag = None
         self.authenticated = False
 
     def say(self, reply):
@@ -241,12 +241,12 @@ class Session:
         mechanism = scramp.ScramMechanism(name.removesuffix("-PLUS"))
         info = mechanism.make_auth_info(OPTIONS["password"], iteration_count=4096)
         first = decode(initial)
-        if first.startswith("p="):
-            # What the client chose; scramp compares it with what we have.
-            self.binding = first.split(",")[0].removeprefix("p=")
+        self.flag = first.split(",")[0]
+        # What the client chose; scramp compares the data.
+        chosen = self.flag[2:] if self.flag.startswith("p=") else None
         scram = scramp.ScramMechanism(name).make_server(
             lambda user: info if user == OPTIONS["user"] else None,
-            channel_binding=binding(self.binding, self.lines.stream),
+            channel_binding=binding(chosen, self.lines.stream),
         )
         try:
             scram.set_client_first(first)
@@ -282,7 +282,7 @@ def server():
         digest = None
     report(
         accepted=session.authenticated and digest is not None,
-        binding=session.binding,
+        flag=session.flag,
         sha256=digest,
         said=session.said,
         heard=session.heard,

@@ -11,9 +11,10 @@ use tempfile::TempDir;
 use crate::certificates::Certificates;
 use crate::support::messages::{Message, RECIPIENTS, SENDER};
 use crate::support::peers;
+use crate::support::postfix::{Additions, Postfix, received_field};
 use crate::support::process::{Finished, run};
 use crate::support::secure::{PASSWORD, Tls, USER, WRONG_PASSWORD, accepted, log_ins, start_receive};
-use crate::support::tools::{sessions, text, texts};
+use crate::support::tools::{send, sessions, text, texts};
 
 on_each_runtime!(
     swaks_logs_in_over_tls_and_delivers,
@@ -29,6 +30,7 @@ on_each_runtime!(
     nodemailer_logs_in_over_tls_and_delivers,
     perl_logs_in_over_tls_and_delivers,
     gsasl_logs_in_with_channel_binding,
+    postfix_logs_in_over_tls_and_relays,
 );
 
 /// What every peer but the SCRAM ones knows.
@@ -338,4 +340,52 @@ fn gsasl_logs_in_with_channel_binding(runtime: &str) {
         .expect_success();
     }
     assert_eq!(log_ins(&receive.stop()), mechanisms.map(accepted));
+}
+
+/// Postfix gets a message without TLS and relays it with; as a client of Cyrus
+/// SASL it has SCRAM too.
+fn postfix_logs_in_over_tls_and_relays(runtime: &str) {
+    let certificates = Certificates::new();
+    for (tls, mechanism) in [
+        (Tls::StartTls, "PLAIN"),
+        (Tls::StartTls, "SCRAM-SHA-256"),
+        (Tls::Implicit, "CRAM-MD5"),
+        (Tls::Implicit, "LOGIN"),
+    ] {
+        let mut receive = start_receive(runtime, tls, &certificates, PASSWORD, &[mechanism]);
+        let relay = receive.address();
+        let Some(postfix) = Postfix::start(relay, &RECIPIENTS, |_| Additions {
+            main: format!(
+                "smtp_tls_security_level = verify\n\
+                 smtp_tls_wrappermode = {}\n\
+                 smtp_tls_CAfile = {}\n\
+                 smtp_tls_verify_cert_match = localhost\n\
+                 smtp_sasl_auth_enable = yes\n\
+                 smtp_sasl_security_options = noanonymous\n\
+                 smtp_sasl_mechanism_filter = {mechanism}\n\
+                 smtp_sasl_password_maps = inline:{{ {{[{}]:{}={USER}:{PASSWORD}}} }}\n",
+                if tls == Tls::Implicit { "yes" } else { "no" },
+                certificates.authority().display(),
+                relay.ip(),
+                relay.port(),
+            ),
+            implicit: false,
+        }) else {
+            return;
+        };
+        let message = tls.messages().nth(1).expect("a message");
+        let folder = TempDir::new().expect("a folder");
+        let file = message.write_to(folder.path(), b"");
+        let mut arguments = vec!["--from", SENDER, "--file", file.to_str().expect("a plain name")];
+        arguments.extend(RECIPIENTS.iter().flat_map(|recipient| ["--to", recipient]));
+        send(runtime, postfix.address, arguments).expect_success();
+
+        let event = receive.next_message();
+        assert_eq!(event["tls"], "TLSv1.3", "{tls:?} {mechanism}: {event}");
+        assert_eq!(event["user"], USER, "{tls:?} {mechanism}: {event}");
+        let content = receive.stored(&event);
+        message.assert_same(&content[received_field(&content)..]);
+        drop(postfix);
+        assert_eq!(log_ins(&receive.stop()), [accepted(mechanism)]);
+    }
 }
