@@ -1,9 +1,11 @@
 //! Look-up of peer programs, and what happens when one is missing.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 /// The path of a program from a Debian package.
 pub(crate) fn program(name: &str, package: &str) -> Option<PathBuf> {
@@ -55,9 +57,15 @@ pub(crate) fn ruby(libraries: &[&str], packages: &str) -> Option<PathBuf> {
     missing(&libraries.join(", "), packages)
 }
 
+/// Whether a command succeeds. What was asked once is remembered: some take
+/// longer to load than to use.
 fn succeeds(command: &mut Command) -> bool {
-    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    status.is_ok_and(|status| status.success())
+    static KNOWN: Mutex<BTreeMap<String, bool>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    *known.entry(format!("{command:?}")).or_insert_with(|| {
+        let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    })
 }
 
 /// Whether this process may start servers that change their user.
