@@ -228,9 +228,9 @@ pub enum ApiMisuse {
     /// A decision with a 3yz reply.
     #[error("a decision cannot have the reply {0}")]
     UnfitReply(Reply),
-    /// A verdict on credentials where nobody authenticates.
-    #[error("a verdict on credentials was given where none were asked about")]
-    UnfitVerdict,
+    /// A verdict on credentials where nobody authenticates, or none where somebody does.
+    #[error("a decision was given that does not fit what was asked")]
+    UnfitDecision,
     /// TLS where no handshake was asked for.
     #[error("TLS was established where it was not asked for")]
     NoHandshake,

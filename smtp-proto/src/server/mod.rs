@@ -21,7 +21,7 @@ use bytes::{Buf, BytesMut};
 
 pub use config::{Config, Limits, MIN_MESSAGE_SIZE, MIN_RECIPIENTS, Timeouts, TlsPolicy};
 pub use event::{Abuse, AuthenticationFailure, CloseReason, Decision, Event, Hello, Mail, Recipient, ResetReason};
-pub use handler::{Connection, Handler, NOT_STORED, dispatch};
+pub use handler::{Connection, Handler, NOT_STORED, UNDECIDED, dispatch};
 pub use session::{Identity, Session, Transaction};
 
 use crate::error::{ApiMisuse, Error, Phase};
@@ -66,6 +66,8 @@ pub struct Server {
     input: Input,
     /// The greeting refused: only QUIT is served.
     no_service: bool,
+    /// The line that comes in begins like AUTH.
+    auth_line: bool,
     /// Whoever drives the machine has no certificate.
     tls_unavailable: bool,
     /// The last command was AUTH: what is no command may belong to it, and is nobody's business.
@@ -138,6 +140,7 @@ impl Server {
             shutdown: None,
             input: Input::Open,
             no_service: false,
+            auth_line: false,
             tls_unavailable: false,
             redact: false,
             now,
@@ -159,8 +162,9 @@ impl Server {
     /// When the session has ended meanwhile, the decision comes too late and nothing happens.
     ///
     /// # Errors
-    /// When nothing was asked; nothing happens then. And when the decision has a 3yz reply, or is a verdict where
-    /// nobody authenticates: that is answered with 451, so that the session can go on.
+    /// When nothing was asked; nothing happens then. And when the decision has a 3yz reply, is a verdict where nobody
+    /// authenticates, or [`Decision::Accept`] where somebody does: that is answered with 451, so that the session can go
+    /// on.
     pub fn decide(&mut self, decision: Decision) -> Result<(), ApiMisuse> {
         if let Decision::Reply(reply) | Decision::Close(reply) = &decision
             && reply.severity() == crate::wire::Severity::Intermediate
@@ -168,10 +172,14 @@ impl Server {
             let unfit = ApiMisuse::UnfitReply(reply.clone());
             return self.decide(Decision::Reply(replies::UNDECIDED)).and(Err(unfit));
         }
-        if let (State::Asked(question), Decision::Verdict(verdict)) = (&self.state, &decision)
-            && !matches!((question, verdict), (Question::Authenticate(_), _) | (_, Verdict::Accepted))
-        {
-            return self.decide(Decision::Reply(replies::UNDECIDED)).and(Err(ApiMisuse::UnfitVerdict));
+        let fits = match (&self.state, &decision) {
+            (State::Asked(Question::Authenticate(_)), Decision::Accept) => false,
+            (State::Asked(Question::Authenticate(_)), _) | (_, Decision::Verdict(Verdict::Accepted)) => true,
+            (State::Asked(_), Decision::Verdict(_)) => false,
+            _ => true,
+        };
+        if !fits {
+            return self.decide(Decision::Reply(replies::UNDECIDED)).and(Err(ApiMisuse::UnfitDecision));
         }
         match core::mem::replace(&mut self.state, State::Command) {
             State::Asked(question) => self.decided(question, decision),
@@ -247,7 +255,10 @@ impl Server {
 
     /// The one way a session ends.
     fn end(&mut self, reason: CloseReason, reply: Option<&Reply>) {
-        if let Some(reply) = reply {
+        // Nothing is said in clear where TLS comes first.
+        let handshake = matches!(self.state, State::Handshake)
+            || self.config.tls == TlsPolicy::Implicit && self.session.tls.is_none();
+        if let Some(reply) = reply.filter(|_| !handshake) {
             self.reply(reply);
         }
         // Questions that nobody has heard of need no answer any more.
@@ -301,8 +312,6 @@ impl Server {
         match self.state {
             // The peer does not take the goodbye.
             State::Ended => self.output.clear(),
-            // Nothing more is said in clear.
-            State::Handshake => self.end(CloseReason::Timeout(phase), None),
             State::Asked(_) => self.end(CloseReason::Timeout(phase), Some(&replies::NO_DECISION)),
             _ => self.end(CloseReason::Timeout(phase), Some(&replies::TIMED_OUT)),
         }
@@ -313,6 +322,7 @@ impl Server {
         match (self.shutdown, &self.state) {
             (Some(_), State::Start)
             | (Some(Shutdown::Now), State::Command | State::Content(_) | State::Exchange(_)) => true,
+            (Some(Shutdown::AfterTransaction), State::Exchange(_)) => true,
             (Some(Shutdown::AfterTransaction), State::Command) => self.session.transaction.is_none(),
             _ => false,
         }
