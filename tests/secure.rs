@@ -374,11 +374,11 @@ fn mechanisms() -> Vec<&'static dyn Mechanism> {
 }
 
 fn outcome(pair: &Pair) -> &Outcome {
-    let outcomes = pair.client_events.iter().filter_map(|event| match event {
+    let mut outcomes = pair.client_events.iter().filter_map(|event| match event {
         ClientEvent::Outcome { outcome, .. } => Some(outcome),
         _ => None,
     });
-    outcomes.last().expect("a message has an outcome")
+    outcomes.next_back().expect("a message has an outcome")
 }
 
 #[test]

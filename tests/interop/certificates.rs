@@ -19,6 +19,13 @@ impl Certificates {
         Self::write(&authority, &server)
     }
 
+    /// Those of an authority of this name.
+    pub(crate) fn of(name: &str) -> Self {
+        let authority = Authority::named(name).expect("an authority");
+        let server = authority.server(&Self::NAMES).expect("a certificate");
+        Self::write(&authority, &server)
+    }
+
     /// The server's certificate was good once.
     pub(crate) fn expired() -> Self {
         let authority = Authority::new().expect("an authority");

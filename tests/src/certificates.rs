@@ -27,11 +27,18 @@ impl Authority {
     /// # Errors
     /// When the crypto library fails.
     pub fn new() -> Result<Self, rcgen::Error> {
-        let mut params = CertificateParams::default();
         // No two have the same name.
         static COUNT: AtomicU32 = AtomicU32::new(1);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("Authority {number} of process {} for one test", std::process::id());
+        Self::named(&format!("Authority {number} of process {} for one test", std::process::id()))
+    }
+
+    /// Makes one of this name.
+    ///
+    /// # Errors
+    /// When the crypto library fails.
+    pub fn named(name: &str) -> Result<Self, rcgen::Error> {
+        let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
