@@ -329,6 +329,15 @@ impl Raw {
         self.0.read_exact(&mut vec![0; octets]).unwrap();
     }
 
+    /// All that still comes, to the end of the connection.
+    pub(super) fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        match self.0.read_to_end(&mut rest) {
+            Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error}"),
+            _ => rest,
+        }
+    }
+
     /// Reads what still comes, to the end of the connection.
     pub(super) fn drain(&mut self) {
         // A reset is an end as well.
