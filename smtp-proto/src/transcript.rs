@@ -1,10 +1,11 @@
-//! A record of the dialogue for people: every command and reply as it passes, content only by its size. What is not
-//! printable is replaced or escaped, and over-long lines of replies are folded.
+//! A record of the dialogue for people: every command and reply as it passes, content only by its size, authentication
+//! without what is said in it. What is not printable is replaced or escaped, and over-long lines of replies are folded.
 
 use alloc::boxed::Box;
 use core::fmt;
 
 use crate::time::Instant;
+use crate::tls::TlsInfo;
 use crate::wire::Escaped;
 
 /// Who said something.
@@ -16,7 +17,7 @@ pub enum Speaker {
     Server,
 }
 
-/// One entry of a transcript. Displayed as `C: EHLO client.example`, with everything escaped that could act on a
+/// One entry of a transcript. Displayed as `C: EHLO client.example`, with what is secret as `***`, and with everything escaped that could act on a
 /// terminal.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
@@ -37,10 +38,15 @@ pub enum Said<'a> {
     Line(Escaped<'a>),
     /// The content of a message, or what there was of it: so many octets, dots unstuffed.
     Content(u64),
+    /// TLS began, of this version and cipher suite.
+    Tls(&'a str, &'a str),
 }
 
 impl fmt::Display for Entry<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Said::Tls(version, cipher_suite) = self.said {
+            return write!(f, "-- {version} {cipher_suite}");
+        }
         f.write_str(match self.speaker {
             Speaker::Client => "C: ",
             Speaker::Server => "S: ",
@@ -48,6 +54,7 @@ impl fmt::Display for Entry<'_> {
         match self.said {
             Said::Line(line) => line.fmt(f),
             Said::Content(octets) => write!(f, "({octets} octets of content)"),
+            Said::Tls(..) => Ok(()),
         }
     }
 }
@@ -83,6 +90,12 @@ impl Transcript {
 
     pub(crate) fn content(&mut self, at: Instant, speaker: Speaker, octets: u64) {
         self.entry(Entry { at, speaker, said: Said::Content(octets) });
+    }
+
+    /// The client begins TLS.
+    pub(crate) fn tls(&mut self, at: Instant, tls: &TlsInfo) {
+        let said = Said::Tls(&tls.version, &tls.cipher_suite);
+        self.entry(Entry { at, speaker: Speaker::Client, said });
     }
 
     fn entry(&mut self, entry: Entry<'_>) {

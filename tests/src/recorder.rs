@@ -1,6 +1,7 @@
 //! A handler that records what happens as JSON, stores messages, and refuses whom it is told to.
 
-use std::sync::Arc;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -77,8 +78,7 @@ impl Handler for Recorder {
             (_, Evidence::External | Evidence::Anonymous { .. }) => Verdict::Accepted,
             (Some((_, password)), Evidence::Token(_)) => credentials.verify_token(password),
             (Some((_, password)), _) => credentials.verify_password(password),
-            // The secret is as good as the process is short-lived.
-            (None, _) => credentials.unknown_user(&"a salt of its own".into()),
+            (None, _) => credentials.unknown_user(&secret()),
         };
         verdict.into()
     }
@@ -188,6 +188,13 @@ impl Handler for Recorder {
         };
         self.record("closed", json!({ "reason": reason }));
     }
+}
+
+/// What no client can guess.
+fn secret() -> Secret {
+    static SECRET: OnceLock<[u64; 4]> = OnceLock::new();
+    let octets = SECRET.get_or_init(|| std::array::from_fn(|_| RandomState::new().build_hasher().finish()));
+    Secret::new(octets.map(u64::to_be_bytes).concat())
 }
 
 /// Octets as lower-case hexadecimal digits.

@@ -103,6 +103,7 @@ impl Client {
             self.fail(PeerFault::BehindStartTls.into());
             return Err(ApiMisuse::OctetsInClear);
         }
+        self.transcript.tls(self.now, &tls);
         self.tls = Some(tls);
         self.forget_hello();
         self.reader = ReplyReader::new();

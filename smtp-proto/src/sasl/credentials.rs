@@ -98,8 +98,8 @@ impl Credentials {
     /// With the feature `scram`, passwords that are not ASCII are compared as SASLprep (RFC 4013) prepares them, in
     /// PLAIN and LOGIN; where that is impossible, and without the feature, octet by octet.
     ///
-    /// In SCRAM this makes keys with a salt of its own for each exchange, which takes thousands of hashes, and a
-    /// changing salt tells a user from what [`unknown_user`](Self::unknown_user) gives. Better keep `ScramKeys`.
+    /// In SCRAM this makes keys with a salt of its own for each exchange, which takes thousands of hashes; a server of
+    /// many users keeps their keys.
     pub fn verify_password(&self, password: &Secret) -> Verdict {
         if !self.acts_for_itself() || password.reveal().is_empty() {
             return Verdict::Refused;
@@ -139,18 +139,34 @@ impl Credentials {
         }
     }
 
-    /// What to say when there is no such user, so that the answer does not tell.
+    /// What to say when there is no such user, where users are checked with [`verify_password`](Self::verify_password),
+    /// so that neither the answer nor its time tells.
     ///
-    /// For SCRAM these are keys that nobody has, with a salt that is always the same for one user name
-    /// (RFC 5802 section 9); the server's secret is any unpredictable string that stays the same. Other mechanisms
-    /// refuse. How long an answer takes can tell as well: where checking a password is slow, check one of nobody.
+    /// The server's secret is any string that no client can guess: for SCRAM it makes a password that nobody has. Other
+    /// mechanisms refuse.
     #[cfg_attr(not(feature = "scram"), expect(unused_variables, reason = "only SCRAM needs the secret"))]
     pub fn unknown_user(&self, server_secret: &Secret) -> Verdict {
         match &self.evidence {
             #[cfg(feature = "scram")]
-            Evidence::Scram(claim) => {
+            Evidence::Scram(claim) if self.acts_for_itself() => {
                 let name = self.username.as_deref().unwrap_or_default();
-                let iterations = ScramKeys::DEFAULT_ITERATIONS;
+                claim.keys_of_nobody(name, server_secret).map_or(Verdict::Refused, Verdict::Keys)
+            }
+            _ => Verdict::Refused,
+        }
+    }
+
+    /// What to say when there is no such user, where users are checked with [`verify_keys`](Self::verify_keys): for
+    /// SCRAM, keys that nobody has, whose salt is always the same for one user name (RFC 5802 section 9). Other
+    /// mechanisms refuse.
+    ///
+    /// The server's secret is any string that no client can guess and that stays the same; the iterations are those of
+    /// the users there are. In PLAIN and LOGIN the time tells: check the keys of some user, and refuse.
+    #[cfg(feature = "scram")]
+    pub fn unknown_user_with_keys(&self, server_secret: &Secret, iterations: u32) -> Verdict {
+        match &self.evidence {
+            Evidence::Scram(claim) if self.acts_for_itself() => {
+                let name = self.username.as_deref().unwrap_or_default();
                 ScramKeys::of_nobody(claim.hash(), name, server_secret, iterations)
                     .map_or(Verdict::Refused, Verdict::Keys)
             }

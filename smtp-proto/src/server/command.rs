@@ -365,7 +365,7 @@ impl Server {
         }
         if hello.extended {
             text.push('\n');
-            let offered = self.config.offered(self.session.tls.is_some(), &self.offered_mechanisms());
+            let offered = self.config.offered(self.session.tls.is_some(), !self.tls_unavailable, &self.offered_mechanisms());
             text.push_str(&offered.to_string());
         }
         self.hello_reply(250, text);

@@ -217,8 +217,9 @@ impl Config {
         self.limits.message_size.map_or(u64::MAX, |limit| limit.max(MIN_MESSAGE_SIZE))
     }
 
-    /// What the reply to EHLO lists; `tls` and `mechanisms` are those of the session.
-    pub(super) fn offered(&self, tls: bool, mechanisms: &str) -> Capabilities {
+    /// What the reply to EHLO lists; `tls` is whether it is on, `available` whether it can be, `mechanisms` are those of
+    /// the session.
+    pub(super) fn offered(&self, tls: bool, available: bool, mechanisms: &str) -> Capabilities {
         let mut offered = Capabilities::default();
         let mut offer = |on: bool, keyword: &str, parameters: &str| {
             if let Some(capability) = Capability::new(keyword, parameters).filter(|_| on) {
@@ -231,7 +232,7 @@ impl Config {
         offer(self.eight_bit_mime, "8BITMIME", "");
         offer(self.enhanced_status_codes, "ENHANCEDSTATUSCODES", "");
         offer(self.offers_smtputf8(), "SMTPUTF8", "");
-        offer(!tls && matches!(self.tls, TlsPolicy::Offered | TlsPolicy::Required), "STARTTLS", "");
+        offer(!tls && available && matches!(self.tls, TlsPolicy::Offered | TlsPolicy::Required), "STARTTLS", "");
         offer(tls && self.requiretls, "REQUIRETLS", "");
         offer(!mechanisms.is_empty(), "AUTH", mechanisms);
         offer(self.expand, "EXPN", "");

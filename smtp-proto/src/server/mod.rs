@@ -66,6 +66,8 @@ pub struct Server {
     input: Input,
     /// The greeting refused: only QUIT is served.
     no_service: bool,
+    /// Whoever drives the machine has no certificate.
+    tls_unavailable: bool,
     /// The last command was AUTH: what is no command may belong to it, and is nobody's business.
     redact: bool,
     now: Instant,
@@ -136,6 +138,7 @@ impl Server {
             shutdown: None,
             input: Input::Open,
             no_service: false,
+            tls_unavailable: false,
             redact: false,
             now,
             since: now,
@@ -197,6 +200,12 @@ impl Server {
         if self.shutdown != Some(Shutdown::Now) {
             self.shutdown = Some(shutdown);
         }
+    }
+
+    /// Says that there is no TLS after all, whatever the configuration promises: STARTTLS is not offered and gets 454.
+    /// Where TLS is required, nothing becomes possible by that.
+    pub fn tls_unavailable(&mut self) {
+        self.tls_unavailable = true;
     }
 
     /// Hands every command and reply of the session to `tap`.
@@ -370,6 +379,9 @@ impl Machine for Server {
             let step = match &mut self.state {
                 State::Start if self.config.tls == TlsPolicy::Implicit && self.session.tls.is_none() => {
                     self.state = State::Handshake;
+                    if self.tls_unavailable {
+                        self.end(CloseReason::TlsFailed, None);
+                    }
                     None
                 }
                 State::StartTls => {

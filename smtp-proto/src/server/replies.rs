@@ -22,6 +22,7 @@ pub(super) const NO_DECISION: Reply = Reply::from_static("421 4.3.0 Could not de
 pub(super) const UNDECIDED: Reply = Reply::from_static("451 4.3.0 Local error; try again later");
 pub(super) const TOO_MANY_ERRORS: Reply = Reply::from_static("421 4.7.0 Too many errors");
 pub(super) const ENDLESS: Reply = Reply::from_static("421 4.7.0 Too much to throw away");
+pub(super) const TLS_NOT_AVAILABLE: Reply = Reply::from_static("454 4.7.0 TLS not available");
 pub(super) const TOO_MANY_RECIPIENTS: Reply = Reply::from_static("452 4.5.3 Too many recipients");
 
 pub(super) const TOO_MANY_AUTH_FAILURES: Reply = Reply::from_static("421 4.7.0 Too many failed authentications");
@@ -111,6 +112,7 @@ mod tests {
             RECIPIENT_OK,
             MESSAGE_ACCEPTED,
             READY_FOR_TLS,
+            TLS_NOT_AVAILABLE,
             AUTHENTICATED,
             TOO_MANY_AUTH_FAILURES,
             TLS_IS_ON,

@@ -43,6 +43,9 @@ impl Server {
     pub(super) fn starttls(&mut self) {
         match self.config.tls {
             _ if self.session.tls.is_some() => self.wrong(&replies::TLS_IS_ON),
+            TlsPolicy::Offered | TlsPolicy::Required if self.tls_unavailable => {
+                self.reply(&replies::TLS_NOT_AVAILABLE);
+            }
             TlsPolicy::None | TlsPolicy::Implicit => self.wrong(&replies::NOT_IMPLEMENTED),
             TlsPolicy::Offered | TlsPolicy::Required => self.ask(Question::StartTls, Event::StartTls),
         }
@@ -81,6 +84,7 @@ impl Server {
             return Err(ApiMisuse::OctetsInClear);
         }
         self.reset(ResetReason::StartTls);
+        self.transcript.tls(self.now, &tls);
         self.session.secured(tls);
         self.lines = crate::wire::LineReader::new();
         self.redact = false;

@@ -81,6 +81,12 @@ impl ScramClaim {
         let salt = salt.reveal().get(..ScramKeys::SALT_LENGTH)?;
         ScramKeys::new(self.hash, password, salt, ScramKeys::DEFAULT_ITERATIONS).ok()
     }
+
+    /// The same for a user who does not exist, in the same time: nobody has the password that they are made from.
+    pub(super) fn keys_of_nobody(&self, username: &str, server_secret: &Secret) -> Option<ScramKeys> {
+        let password = self.hash.keyed_hash(server_secret, &[b"nobody\0", username.as_bytes()]);
+        self.keys(&super::base64::encode(password.reveal()).into())
+    }
 }
 
 impl fmt::Debug for ScramClaim {

@@ -104,7 +104,10 @@ fn a_user_who_does_not_exist_cannot_be_told() {
         let ServerStep::Challenge(challenge) = server.decided(decide(&credentials)) else { panic!() };
         String::from_utf8(challenge).unwrap()
     };
-    let unknown = |credentials: &Credentials| credentials.unknown_user(&"server secret".into());
+    let iterations = ScramKeys::DEFAULT_ITERATIONS;
+    let unknown = |credentials: &Credentials| {
+        credentials.unknown_user_with_keys(&"server secret".into(), iterations)
+    };
     let once = asked("alice", &unknown);
     assert_eq!(once, asked("alice", &unknown));
     assert_ne!(once, asked("bob", &unknown));
@@ -114,10 +117,27 @@ fn a_user_who_does_not_exist_cannot_be_told() {
     assert_eq!(known.len(), once.len());
     assert!(once.ends_with(",i=15000") && known.ends_with(",i=15000"));
 
+    // Where passwords are kept, the salt is that of the exchange for everybody.
+    let by_password = |credentials: &Credentials| credentials.verify_password(&"p".into());
+    let unknown_by_password = |credentials: &Credentials| credentials.unknown_user(&"server secret".into());
+    assert_eq!(asked("alice", &unknown_by_password), asked("alice", &by_password));
+
     let context = context(&[], false);
-    let client = SCRAM_SHA_256.client(&Login::password("alice", "p").unwrap(), &context).unwrap();
-    let ended = run(client, SCRAM_SHA_256.server(&context).unwrap(), unknown);
-    assert!(ended == (ServerStep::Failed(Failure::Refused), Err(Fault::Unproven)));
+    for decide in [&unknown as &dyn Fn(&Credentials) -> Verdict, &unknown_by_password] {
+        let client = SCRAM_SHA_256.client(&Login::password("alice", "p").unwrap(), &context).unwrap();
+        let ended = run(client, SCRAM_SHA_256.server(&context).unwrap(), decide);
+        assert!(ended == (ServerStep::Failed(Failure::Refused), Err(Fault::Unproven)));
+    }
+}
+
+/// Whom somebody wants to act for does not tell either.
+#[test]
+fn acting_for_another_is_refused_whether_the_user_exists_or_not() {
+    let mut server = RFC_7677.server();
+    let ServerStep::Credentials(credentials) = server.start(Some(b"n,a=other,n=alice,r=abc")) else { panic!() };
+    assert!(credentials.verify_password(&"p".into()) == Verdict::Refused);
+    assert!(credentials.unknown_user(&"s".into()) == Verdict::Refused);
+    assert!(credentials.unknown_user_with_keys(&"s".into(), 4096) == Verdict::Refused);
 }
 
 /// SASL-022: each end's nonce is all of what it was given.
