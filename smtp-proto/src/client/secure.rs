@@ -52,6 +52,9 @@ pub(super) struct AuthState {
     passed: usize,
     /// What came of the last one that was tried.
     refusal: Option<AuthenticationError>,
+    /// The credentials themselves were refused: as a proof, and as the secret itself. Another mechanism of that kind
+    /// would only be another failure in the server's count.
+    disproved: [bool; 2],
     /// The mechanism that succeeded.
     pub(super) mechanism: Option<&'static dyn Mechanism>,
 }
@@ -132,7 +135,8 @@ impl Client {
         let mut found = None;
         for mechanism in login.preference().iter().copied().skip(self.auth.passed) {
             self.auth.passed = self.auth.passed.saturating_add(1);
-            if !offered.iter().any(|name| name.eq_ignore_ascii_case(mechanism.name())) {
+            let disproved = self.auth.disproved.get(usize::from(mechanism.reveals_secret())) == Some(&true);
+            if disproved || !offered.iter().any(|name| name.eq_ignore_ascii_case(mechanism.name())) {
                 continue;
             }
             if mechanism.reveals_secret() && !safe {
@@ -253,17 +257,24 @@ impl Client {
             return self.give_up(Error::Authentication(AuthenticationError::Fault { mechanism, fault }));
         }
         let detail = exchange.side.refusal().map(ToString::to_string);
-        let closing = reply.is_service_closing();
-        let refusal = AuthenticationError::Refused { mechanism, reply, detail };
-        match () {
-            // The session ends for that reason.
-            () if closing => {}
-            () if temporary => self.give_up(Error::Authentication(refusal)),
-            () => {
-                self.auth.refusal = Some(refusal);
-                self.authenticate();
+        if reply.is_service_closing() {
+            // The session ends for what was refused before, if anything was.
+            if let Some(refusal) = self.auth.refusal.take() {
+                self.fail(Error::Authentication(refusal));
             }
+            return;
         }
+        if reply.code().value() == 535
+            && let Some(disproved) = self.auth.disproved.get_mut(usize::from(exchange.mechanism.reveals_secret()))
+        {
+            *disproved = true;
+        }
+        let refusal = AuthenticationError::Refused { mechanism, reply, detail };
+        if temporary {
+            return self.give_up(Error::Authentication(refusal));
+        }
+        self.auth.refusal = Some(refusal);
+        self.authenticate();
     }
 
     /// Writes a line that nobody else is to see. Its memory is overwritten when it has been sent.
