@@ -38,3 +38,4 @@ mod own_streams;
 mod pressure;
 mod secured;
 mod support;
+mod tls;
