@@ -69,16 +69,14 @@ impl<S: Stream> Channel<S> {
         }
     }
 
-    /// Whether octets that were written are still here.
-    pub(crate) fn unsent(&self) -> bool {
-        self.tunnel.as_ref().is_some_and(Tunnel::unsent)
-    }
-
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
-        match &mut self.tunnel {
+    /// Sends what is left of earlier writes; whether some of it still is.
+    pub(crate) fn holds_back(&mut self) -> bool {
+        // What fails here fails again at the next write.
+        let _ = match &mut self.tunnel {
             Some(tunnel) => tunnel.flush(&mut self.stream),
             None => self.stream.flush(),
-        }
+        };
+        self.tunnel.as_ref().is_some_and(Tunnel::unsent)
     }
 
     /// Tells the peer that nothing more comes; tries for so long.
