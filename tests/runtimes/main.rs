@@ -25,6 +25,7 @@ macro_rules! on_each_runtime {
     };
 }
 
+mod authenticating;
 mod cancelling;
 mod certificates;
 mod connecting;
@@ -37,5 +38,6 @@ mod last_words;
 mod own_streams;
 mod pressure;
 mod secured;
+mod secured_delivery;
 mod support;
 mod tls;
