@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::certificates::{self, Certificates};
+use crate::certificates::Certificates;
 use crate::support::messages::{Message, RECIPIENTS, SENDER};
 use crate::support::peers;
 use crate::support::postfix::{Additions, Dovecot, Postfix, cyrus_sasl, received_field};
