@@ -39,5 +39,6 @@ mod own_streams;
 mod pressure;
 mod secured;
 mod secured_delivery;
+mod secured_ends;
 mod support;
 mod tls;
