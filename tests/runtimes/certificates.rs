@@ -278,7 +278,7 @@ fn by_certificate(runtime: Runtime, tls: ServerTls) -> Watched {
     let mut config = server_policy(server::TlsPolicy::Required);
     config.mechanisms = vec![sasl::EXTERNAL];
     config.require_auth = true;
-    Watched::judging(runtime, config, Some(tls), |_| server::Decision::Accept)
+    Watched::judging(runtime, config, Some(tls), |_| smtp_proto::sasl::Verdict::Accepted.into())
 }
 
 /// A client that is who its certificate says.

@@ -219,7 +219,7 @@ impl Watched {
     }
 
     pub(super) fn with(runtime: Runtime, config: server::Config, tls: Option<ServerTls>) -> Self {
-        Self::judging(runtime, config, tls, |_| server::Decision::Accept)
+        Self::judging(runtime, config, tls, |_| smtp_proto::sasl::Verdict::Accepted.into())
     }
 
     pub(super) fn judging(runtime: Runtime, config: server::Config, tls: Option<ServerTls>, judge: Judge) -> Self {
