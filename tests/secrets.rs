@@ -1,6 +1,8 @@
 //! What is secret stays secret: everything that both machines print, log or show in a session of each mechanism is
 //! collected and searched (P14, AUTH-019, H-LG-2, H-LG-3).
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failing test is to fail")]
+
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
@@ -119,7 +121,7 @@ fn session(mechanism: &'static dyn Mechanism, given: &str, kept: &str) -> Collec
                         let kept = Secret::from(kept);
                         let verdict = match credentials.evidence() {
                             sasl::Evidence::Token(_) => credentials.verify_token(&kept),
-                            sasl::Evidence::External | sasl::Evidence::Anonymous => sasl::Verdict::Accepted,
+                            sasl::Evidence::External | sasl::Evidence::Anonymous(_) => sasl::Verdict::Accepted,
                             _ => credentials.verify_password(&kept),
                         };
                         collected.show(&verdict);
@@ -211,6 +213,43 @@ fn a_command_that_looks_like_auth_is_not_repeated_in_its_error() {
 }
 
 #[test]
+fn a_server_that_repeats_what_it_was_told_is_not_quoted() {
+    let encoded = STANDARD.encode(["\0jane\0", PASSWORD].concat());
+    for repeated in [format!("what is AUTH PLAIN {encoded}"), format!("wrong password {PASSWORD}")] {
+        let mut config = smtp_tests::in_clear("c.test");
+        config.allow_clear_text_auth = true;
+        config.authentication = client::Authentication::Required(login(sasl::PLAIN, PASSWORD));
+        let mut client = Client::new(config, Instant::default());
+        let collected = Collected::default();
+        let shown = Arc::clone(&collected.shown);
+        client.set_transcript(Box::new(move |entry| shown.lock().unwrap().push_str(&format!("{entry}\n"))));
+        client.send(Envelope::new("jane@example.org", ["joe@example.net"]).unwrap(), "Hi\r\n").unwrap();
+        let mut rx = BytesMut::from("220 mx.test\r\n");
+        let mut replies = ["250-mx.test\r\n250 AUTH PLAIN\r\n".to_owned(), format!("500 {repeated}\r\n")].into_iter();
+        loop {
+            let step = client.step(Instant::default(), &mut rx);
+            collected.show(&step);
+            collected.show(&client);
+            match step {
+                Ok(Step::Write) => {
+                    let count = client.output().remaining();
+                    client.output().advance(count);
+                }
+                Ok(Step::Read) => rx.extend_from_slice(replies.next().unwrap().as_bytes()),
+                Ok(_) => {}
+                Err(error) => {
+                    collected.say(&error);
+                    break;
+                }
+            }
+        }
+        let shown = collected.shown.lock().unwrap();
+        assert!(shown.contains("S: 500 ***"), "{shown}");
+        assert_eq!(occurs(PASSWORD.as_bytes(), &shown), None, "{shown}");
+    }
+}
+
+#[test]
 fn what_is_sent_in_vain_is_not_recorded() {
     // Refused mechanisms, lines after the end of an exchange, and lines that are almost AUTH.
     let collected = Collected::default();
@@ -223,7 +262,9 @@ fn what_is_sent_in_vain_is_not_recorded() {
     let password = STANDARD.encode(PASSWORD);
     let input = format!(
         "EHLO c.test\r\nAUTH PLAIN {plain}\r\nAUTH LOGIN\r\n{password}\r\nAUTH  PLAIN  {plain} x\r\nauth\t{plain}\r\n\
-         AUTH PLAIN{plain}\r\n AUTH PLAIN {plain}\r\nAUTHPLAIN {plain}\r\n{password}\r\nNOOP\r\nQUIT\r\n"
+         AUTH PLAIN{plain}\r\n AUTH PLAIN {plain}\r\nAUTHPLAIN {plain}\r\n{password}\r\nNOOP\r\n\
+         AUTH LOGIN {}\r\n{password}\r\nNOOP\r\nQUIT\r\n",
+        "A".repeat(13_000)
     );
     let mut rx = BytesMut::from(&*input);
     loop {

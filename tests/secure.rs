@@ -1,6 +1,8 @@
 //! TLS and authentication between both machines: nothing said in clear survives, no fault lets anybody in or makes a
 //! false outcome.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failing test is to fail")]
+
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
@@ -239,6 +241,61 @@ fn a_failure_is_told_when_the_application_has_taken_its_time() {
 }
 
 #[test]
+fn accepting_without_looking_lets_nobody_in() {
+    let mut server = server(server::TlsPolicy::Implicit);
+    let mut rx = BytesMut::new();
+    run(&mut server, &mut rx);
+    server.tls_established(&mut rx, facts()).unwrap();
+    rx.extend_from_slice(b"EHLO c.test\r\n");
+    run(&mut server, &mut rx);
+    rx.extend_from_slice(b"AUTH PLAIN AGphbmUAd3Jvbmc=\r\n");
+    assert!(matches!(server.step(NOW, &mut rx), Ok(Step::Event(Event::Authenticate(_)))));
+    assert_eq!(server.decide(Decision::Accept), Err(ApiMisuse::UnfitDecision));
+    assert!(run(&mut server, &mut rx).0.starts_with("451 "));
+    assert_eq!(server.session().identity(), None);
+}
+
+#[test]
+fn nothing_is_said_in_clear_where_tls_begins_with_the_connection() {
+    for when in [0, 300, 10_000] {
+        let mut server = server(server::TlsPolicy::Implicit);
+        server.shut_down(server::Shutdown::Now);
+        let now = Instant::since_epoch(std::time::Duration::from_secs(when));
+        while !matches!(server.step(now, &mut BytesMut::new()), Ok(Step::Close)) {
+            assert!(!server.output().has_remaining());
+        }
+    }
+    let mut server = server(server::TlsPolicy::Implicit);
+    server.tls_unavailable();
+    let (said, events, end) = run(&mut server, &mut BytesMut::new());
+    assert_eq!((&*said, end), ("", Step::Close));
+    assert_eq!(events, [Event::Closing(CloseReason::TlsFailed)]);
+}
+
+#[test]
+fn where_there_is_no_certificate_starttls_is_not_offered() {
+    // TLS-002
+    let mut server = server(server::TlsPolicy::Required);
+    server.tls_unavailable();
+    let mut rx = BytesMut::from("EHLO c.test\r\nSTARTTLS\r\nMAIL FROM:<>\r\n");
+    let (said, ..) = run(&mut server, &mut rx);
+    assert!(!said.contains("250-STARTTLS"), "{said}");
+    assert!(said.ends_with("454 4.7.0 TLS not available\r\n530 5.7.0 STARTTLS first\r\n"), "{said}");
+}
+
+#[test]
+fn a_certificate_or_a_token_may_tell_whose_it_is() {
+    // SASL-019
+    let mut pair = pair(sasl::XOAUTH2, client::TlsPolicy::Required, "token");
+    pair.decide = Box::new(|event| match event {
+        Event::Authenticate(_) => Verdict::AcceptedAs("joe".to_owned()).into(),
+        _ => Decision::Accept,
+    });
+    pair.run(&mut Numbers::new(1), 1000);
+    assert_eq!(pair.server.session().identity().and_then(|identity| identity.username.as_deref()), Some("joe"));
+}
+
+#[test]
 fn a_verdict_fits_credentials_and_nothing_else() {
     let mut server = server(server::TlsPolicy::None);
     let mut rx = BytesMut::from("HELO a\r\n");
@@ -256,6 +313,15 @@ fn nobody_gets_in_by_scram_without_proof() {
     config.nonces = Some(|| Some([3; 24]));
     let mut server = Server::new(Arc::new(config), NOW);
     let mut rx = BytesMut::from("EHLO c.test\r\nAUTH SCRAM-SHA-256 biwsbj1qYW5lLHI9YWJj\r\n");
+    loop {
+        match server.step(NOW, &mut rx).unwrap() {
+            Step::Event(Event::Authenticate(_)) => break server.decide(Verdict::Accepted.into()).unwrap(),
+            Step::Event(event) if event.is_question() => server.decide(Decision::Accept).unwrap(),
+            step => assert!(matches!(step, Step::Write | Step::Event(_)), "{step:?}"),
+        }
+        let count = server.output().remaining();
+        server.output().advance(count);
+    }
     let (said, ..) = run(&mut server, &mut rx);
     assert!(said.ends_with("535 5.7.8 Authentication credentials invalid\r\n"), "{said}");
     assert_eq!(server.session().identity(), None);
@@ -265,7 +331,7 @@ fn check(credentials: &Credentials) -> Verdict {
     let password = Secret::from("s3cret");
     match credentials.evidence() {
         sasl::Evidence::Token(_) => credentials.verify_token(&password),
-        sasl::Evidence::Anonymous => Verdict::Accepted,
+        sasl::Evidence::Anonymous(_) => Verdict::Accepted,
         sasl::Evidence::Scram(claim) => {
             // Fewer iterations than by default: the test makes many sessions.
             let keys = ScramKeys::new(claim.hash(), &password, b"NaCl", ScramKeys::MIN_ITERATIONS).unwrap();
@@ -308,8 +374,11 @@ fn mechanisms() -> Vec<&'static dyn Mechanism> {
 }
 
 fn outcome(pair: &Pair) -> &Outcome {
-    let outcome = |event| if let &ClientEvent::Outcome { ref outcome, .. } = event { Some(outcome) } else { None };
-    pair.client_events.iter().find_map(outcome).expect("a message has an outcome")
+    let mut outcomes = pair.client_events.iter().filter_map(|event| match event {
+        ClientEvent::Outcome { outcome, .. } => Some(outcome),
+        _ => None,
+    });
+    outcomes.next_back().expect("a message has an outcome")
 }
 
 #[test]

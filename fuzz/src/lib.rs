@@ -1,9 +1,24 @@
-//! What the targets share: cutting a stream into pieces, writing, and the policies on line ends written down a second
-//! time.
+//! What the targets share: cutting a stream into pieces, writing, the policies on line ends written down a second time,
+//! a user with secrets and the search for them.
 
+use std::sync::OnceLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Buf;
-use smtp_proto::Output;
+use memchr::memmem;
+use smtp_proto::sasl::{self, ChannelBinding, Credentials, Evidence, Mechanism, ScramHash, ScramKeys, Verdict};
 use smtp_proto::wire::BareNewline;
+use smtp_proto::{Output, TlsInfo};
+
+/// The one user there is.
+pub const USER: &str = "jane";
+/// The user's password, which nobody is to see.
+pub const PASSWORD: &str = "Vieux-Montmartre";
+/// The user's access token, which nobody is to see.
+pub const TOKEN: &str = "ya29.vF9dft4qmTc2Nvb3RlckBh";
+/// What the two ends of TLS know and nobody else.
+pub const BINDING: [u8; 32] = [0xa5; 32];
 
 /// Lengths of pieces, all drawn from the six low bits of one octet so that the rest of the input stays readable. Zero
 /// (`@`) cuts behind every octet.
@@ -79,4 +94,73 @@ pub fn applied(content: &[u8], policy: BareNewline) -> Option<Vec<u8>> {
         made.extend_from_slice(b"\r\n");
     }
     Some(made)
+}
+
+/// Every mechanism there is.
+pub fn mechanisms() -> Vec<&'static dyn Mechanism> {
+    sasl::strongest_first().iter().copied().chain([sasl::CRAM_MD5]).collect()
+}
+
+/// Nonces that are the same in every run.
+pub fn nonce() -> Option<[u8; 24]> {
+    Some([7; 24])
+}
+
+/// A TLS connection; with a certificate of the peer and a channel binding when they are asked for.
+pub fn tls(verified: bool, bound: bool) -> TlsInfo {
+    let mut facts = TlsInfo::new("TLSv1.3", "TLS_AES_256_GCM_SHA384");
+    facts.verified = verified;
+    if verified {
+        facts.peer_certificates.push(vec![0x30]);
+    }
+    if bound {
+        facts.channel_bindings.push(ChannelBinding::tls_exporter(BINDING));
+    }
+    facts
+}
+
+/// The keys that are kept for the user.
+pub fn keys(hash: ScramHash) -> &'static ScramKeys {
+    static KEYS: [OnceLock<ScramKeys>; 2] = [OnceLock::new(), OnceLock::new()];
+    let place = if hash == ScramHash::Sha1 { &KEYS[0] } else { &KEYS[1] };
+    place.get_or_init(|| {
+        ScramKeys::new(hash, &PASSWORD.into(), b"salt", ScramKeys::MIN_ITERATIONS).expect("a good password")
+    })
+}
+
+/// Whether a message of SCRAM asks for more than the fewest iterations: up to a second's worth of hashes.
+pub fn is_costly(message: &[u8]) -> bool {
+    let fields = message.split(|octet| *octet == b',').filter_map(|field| field.strip_prefix(b"i="));
+    let numbers = fields.filter_map(|number| str::from_utf8(number).ok()?.parse().ok());
+    numbers.into_iter().any(|number| (ScramKeys::MIN_ITERATIONS + 1..=ScramKeys::MAX_ITERATIONS).contains(&number))
+}
+
+/// What an application says that knows the one user.
+pub fn verdict(credentials: &Credentials) -> Verdict {
+    match credentials.evidence() {
+        Evidence::External | Evidence::Anonymous => Verdict::Accepted,
+        _ if credentials.username() != Some(USER) => credentials.unknown_user(&"pepper".into()),
+        Evidence::Token(_) => credentials.verify_token(&TOKEN.into()),
+        Evidence::Scram(claim) => credentials.verify_keys(keys(claim.hash())),
+        _ => credentials.verify_password(&PASSWORD.into()),
+    }
+}
+
+/// Whether one of the user's secrets stands there, as it is or in base64.
+pub fn shows_secret(text: &[u8]) -> bool {
+    static FORMS: OnceLock<Vec<memmem::Finder<'static>>> = OnceLock::new();
+    let forms = FORMS.get_or_init(|| {
+        let secrets = [PASSWORD.as_bytes(), TOKEN.as_bytes(), &BINDING];
+        secrets.iter().flat_map(|secret| forms(secret)).map(|form| memmem::Finder::new(&form).into_owned()).collect()
+    });
+    forms.iter().any(|form| form.find(text).is_some())
+}
+
+/// A secret as it is and in base64. What stands before it shifts it; the digits at the edges depend on the neighbours.
+fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
+    let shifted = |shift: usize| {
+        let encoded = STANDARD_NO_PAD.encode([&[0; 3][..shift], secret].concat());
+        encoded.as_bytes()[[0, 2, 3][shift]..(shift + secret.len()) * 8 / 6].to_vec()
+    };
+    [secret.to_vec()].into_iter().chain((0..3).map(shifted)).collect()
 }

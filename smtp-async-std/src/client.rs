@@ -9,12 +9,12 @@ use async_std::net::{TcpStream, ToSocketAddrs};
 use bytes::Bytes;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::AsyncReadExt;
-use smtp_proto::ApiMisuse;
 use smtp_proto::adapter::Error;
 use smtp_proto::adapter::tls::{ClientTls, TlsSide};
 use smtp_proto::client::{self, Config, Content, Envelope, Event, Outcome};
 use smtp_proto::transcript::{Entry, Tap};
 use smtp_proto::wire::{Capabilities, Reply};
+use smtp_proto::{ApiMisuse, TlsInfo};
 
 use crate::channel::Channel;
 use crate::driver::{Driver, Next};
@@ -129,6 +129,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// What the server offers.
     pub fn capabilities(&self) -> &Capabilities {
         self.driver.machine.capabilities()
+    }
+
+    /// The TLS under the session.
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.driver.machine.tls()
+    }
+
+    /// The name of the mechanism by which the client authenticated, if it did.
+    pub fn mechanism(&self) -> Option<&str> {
+        self.driver.machine.mechanism()
     }
 
     /// Sends a message that is in memory.

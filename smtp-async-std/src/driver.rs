@@ -95,6 +95,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Driver<S, M> {
             let _ = self.machine.tls_established(&mut self.rx, TlsInfo::default());
             return;
         }
+        // The last of it may stay in a buffer of the stream.
+        self.unflushed = true;
         let deadline = self.deadline();
         let handshake = poll_fn(|context| self.channel.poll_handshake(context, &self.peer));
         match within(deadline, handshake).await {

@@ -2,7 +2,9 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown as HalfClose, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use async_std::channel::{self, Receiver, Sender};
@@ -151,7 +153,7 @@ async fn session<H: Handler>(
     // Small writes are never to wait for the acknowledgement of earlier ones. What fails here fails again below.
     let _ = stream.set_nodelay(true);
     // The handler has been told how it ended.
-    let _ = run(stream, connection, service, handler, stopped).await;
+    let _ = run(Socket(stream), connection, service, handler, stopped).await;
 }
 
 /// Serves one connection that was accepted elsewhere. The service is a [`Service`], or just its configuration.
@@ -185,7 +187,10 @@ where
 {
     let peer = connection.peer.map_or_else(|| "a client".to_owned(), |peer| peer.to_string());
     let (config, tls) = service.into_parts();
-    let machine = server::Server::new(config, smtp_proto::Instant::default());
+    let mut machine = server::Server::new(config, smtp_proto::Instant::default());
+    if tls.is_none() {
+        machine.tls_unavailable();
+    }
     let mut driver = Driver::new(Channel::new(stream, TlsSide::Server(tls)), machine, peer, Instant::now());
     let (mut told, mut misuse) = (None, None);
     loop {
@@ -213,4 +218,35 @@ where
     }
     driver.linger().await;
     misuse.map_or(Ok(()), |misuse| Err(Error::misuse(driver.peer(), misuse, None)))
+}
+
+/// A socket that tells the peer when it closes: that of the runtime waits until it is dropped.
+struct Socket(TcpStream);
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, octets: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(context, octets)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, octets)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        octets: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(context, octets)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.0.shutdown(HalfClose::Write))
+    }
 }

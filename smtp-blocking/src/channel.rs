@@ -1,6 +1,6 @@
 //! What a session runs over: a stream, in clear until TLS begins and under TLS from then on.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read, Write};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -47,7 +47,7 @@ impl<S: Stream> Channel<S> {
             Some(tunnel) => tunnel,
             none => none.insert(self.side.begin(peer)?),
         };
-        tunnel.handshake(&mut self.stream)
+        tunnel.handshake(&mut Once::new(&mut self.stream))
     }
 
     /// Reads octets to the end of `into`, into so much room if the stream is in clear.
@@ -59,7 +59,7 @@ impl<S: Stream> Channel<S> {
             into.truncate(filled + received.as_ref().map_or(0, |received| *received));
             return received;
         };
-        tunnel.read(&mut self.stream, into)
+        tunnel.read(&mut Once::new(&mut self.stream), into)
     }
 
     pub(crate) fn write(&mut self, octets: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -69,16 +69,14 @@ impl<S: Stream> Channel<S> {
         }
     }
 
-    /// Whether octets that were written are still here.
-    pub(crate) fn unsent(&self) -> bool {
-        self.tunnel.as_ref().is_some_and(Tunnel::unsent)
-    }
-
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
-        match &mut self.tunnel {
+    /// Sends what is left of earlier writes; whether some of it still is.
+    pub(crate) fn holds_back(&mut self) -> bool {
+        // What fails here fails again at the next write.
+        let _ = match &mut self.tunnel {
             Some(tunnel) => tunnel.flush(&mut self.stream),
             None => self.stream.flush(),
-        }
+        };
+        self.tunnel.as_ref().is_some_and(Tunnel::unsent)
     }
 
     /// Tells the peer that nothing more comes; tries for so long.
@@ -101,5 +99,40 @@ impl<S: Stream> Channel<S> {
                 _ => return,
             }
         }
+    }
+}
+
+/// A stream that gives octets once: a peer whose octets drip does not keep the caller from its deadlines.
+struct Once<'a, S> {
+    stream: &'a mut S,
+    read: bool,
+}
+
+impl<'a, S> Once<'a, S> {
+    fn new(stream: &'a mut S) -> Self {
+        Self { stream, read: false }
+    }
+}
+
+impl<S: Read> Read for Once<'_, S> {
+    fn read(&mut self, octets: &mut [u8]) -> io::Result<usize> {
+        if std::mem::replace(&mut self.read, true) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.stream.read(octets)
+    }
+}
+
+impl<S: Write> Write for Once<'_, S> {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.stream.write(octets)
+    }
+
+    fn write_vectored(&mut self, octets: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.stream.write_vectored(octets)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
     }
 }

@@ -6,12 +6,12 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use smtp_proto::ApiMisuse;
 use smtp_proto::adapter::Error;
 use smtp_proto::adapter::tls::{ClientTls, TlsSide};
 use smtp_proto::client::{self, Config, Content, Envelope, Event, Outcome};
 use smtp_proto::transcript::{Entry, Tap};
 use smtp_proto::wire::{Capabilities, Reply};
+use smtp_proto::{ApiMisuse, TlsInfo};
 
 use crate::channel::Channel;
 use crate::driver::{Driver, Next};
@@ -127,6 +127,16 @@ impl<S: Stream> Client<S> {
     /// What the server offers.
     pub fn capabilities(&self) -> &Capabilities {
         self.driver.machine.capabilities()
+    }
+
+    /// The TLS under the session.
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.driver.machine.tls()
+    }
+
+    /// The name of the mechanism by which the client authenticated, if it did.
+    pub fn mechanism(&self) -> Option<&str> {
+        self.driver.machine.mechanism()
     }
 
     /// Sends a message that is in memory.

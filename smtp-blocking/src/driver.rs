@@ -76,6 +76,8 @@ impl<S: Stream, M: Machine> Driver<S, M> {
                 Step::Event(event) => return Ok(Next::Event(event)),
                 Step::Decide => return Ok(Next::Decide),
                 Step::Write => self.write(),
+                // As when a write stands still.
+                Step::Read if self.channel.holds_back() => self.read(Some(GLANCE)),
                 Step::Read => self.read(self.attention),
                 Step::UpgradeTls => self.upgrade(),
                 Step::Close => {
@@ -150,10 +152,7 @@ impl<S: Stream, M: Machine> Driver<S, M> {
     }
 
     fn read(&mut self, longest: Option<Duration>) -> io::Result<()> {
-        // What fails here fails again at the next write.
-        let _ = self.channel.flush();
-        // As when a write stands still.
-        self.limit(false, if self.channel.unsent() { Some(GLANCE) } else { longest })?;
+        self.limit(false, longest)?;
         let received = self.channel.read(&mut self.rx, self.read_size.octets())?;
         self.read_size.note(received);
         if received == 0 {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use smtp_proto::sasl::{Credentials, Verdict};
 use smtp_proto::server::{
     Abuse, AuthenticationFailure, CloseReason, Decision, Event, Hello, Identity, Mail, NOT_STORED, Recipient,
-    ResetReason, Session,
+    ResetReason, Session, UNDECIDED,
 };
 use smtp_proto::wire::Query;
 
@@ -142,7 +142,7 @@ pub(crate) fn dispatch<H: Handler>(handler: &mut H, session: &Session, event: Ev
             handler.closing(session, reason);
             None
         }
-        // An event of a later core that no hook knows: the core's own answer.
-        event => event.is_question().then_some(Decision::Accept),
+        // An event of a later core that no hook knows.
+        event => event.is_question().then_some(Decision::Reply(UNDECIDED)),
     }
 }

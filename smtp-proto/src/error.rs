@@ -228,7 +228,8 @@ pub enum ApiMisuse {
     /// A decision with a 3yz reply.
     #[error("a decision cannot have the reply {0}")]
     UnfitReply(Reply),
-    /// A verdict on credentials where nobody authenticates, or several decisions where one was asked for.
+    /// A verdict on credentials where nobody authenticates or none where somebody does; several decisions where one was
+    /// asked for.
     #[error("a decision was given that does not fit what was asked")]
     UnfitDecision,
     /// TLS where no handshake was asked for.

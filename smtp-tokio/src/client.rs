@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use smtp_proto::ApiMisuse;
 use smtp_proto::adapter::Error;
 use smtp_proto::adapter::tls::{ClientTls, TlsSide};
 use smtp_proto::client::{self, Config, Content, Envelope, Event, Outcome};
 use smtp_proto::transcript::{Entry, Tap};
 use smtp_proto::wire::{Capabilities, Reply};
+use smtp_proto::{ApiMisuse, TlsInfo};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -128,6 +128,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// What the server offers.
     pub fn capabilities(&self) -> &Capabilities {
         self.driver.machine.capabilities()
+    }
+
+    /// The TLS under the session.
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.driver.machine.tls()
+    }
+
+    /// The name of the mechanism by which the client authenticated, if it did.
+    pub fn mechanism(&self) -> Option<&str> {
+        self.driver.machine.mechanism()
     }
 
     /// Sends a message that is in memory.

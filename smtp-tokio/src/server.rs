@@ -147,7 +147,10 @@ where
 {
     let peer = connection.peer.map_or_else(|| "a client".to_owned(), |peer| peer.to_string());
     let (config, tls) = service.into_parts();
-    let machine = server::Server::new(config, smtp_proto::Instant::default());
+    let mut machine = server::Server::new(config, smtp_proto::Instant::default());
+    if tls.is_none() {
+        machine.tls_unavailable();
+    }
     let mut driver = Driver::new(Channel::new(stream, TlsSide::Server(tls)), machine, peer, Instant::now());
     let (mut told, mut misuse) = (None, None);
     loop {

@@ -55,8 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         config.require_auth = true;
         let certificate = authority.server(&["127.0.0.1"])?;
         let tls = ServerTls::from_pem(certificate.certificate.as_bytes(), certificate.key.as_bytes())?;
-        let service =
-            Service::start_with_tls(runtime, "127.0.0.1:0", config, Some(tls), Duration::ZERO, new_handler)?;
+        let service = Service::start_with_tls(runtime, "127.0.0.1:0", config, Some(tls), Duration::ZERO, new_handler)?;
 
         let show = Box::new(|entry: smtp_proto::transcript::Entry<'_>| println!("  {entry}"));
         let mut config = client::Config::new("client.example.org")?;

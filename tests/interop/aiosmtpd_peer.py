@@ -2,17 +2,26 @@
 
 Arguments: recipients to refuse.
 
+PEER_OPTIONS may hold a JSON object: "tls" is "none", "starttls" or "implicit",
+"cert" and "key" are PEM files, "user" and "password" may log in, "mechanisms"
+are offered. Nobody else can send mail then, nor without TLS if there is some.
+
 First it prints {"event": "listening", "port": N}, then, for each message,
-{"event": "message", "sender", "recipients", "mail_options", "size", "sha256"}.
-It ends when its stdin does.
+{"event": "message", "sender", "recipients", "mail_options", "size", "sha256"},
+and with PEER_OPTIONS also "tls", "user" and "mechanism". It ends when its stdin
+does.
 """
 
 import asyncio
 import hashlib
 import json
+import os
+import ssl
 import sys
 
-from aiosmtpd.smtp import SMTP
+from aiosmtpd.smtp import SMTP, AuthResult
+
+OPTIONS = json.loads(os.environ.get("PEER_OPTIONS", "{}"))
 
 
 def report(**event):
@@ -47,6 +56,7 @@ class Handler:
             mail_options=envelope.mail_options,
             size=len(content),
             sha256=hashlib.sha256(content).hexdigest(),
+            **log_in(server, session),
         )
         return "250 2.0.0 Taken"
 
@@ -54,18 +64,55 @@ class Handler:
         return "221 2.0.0 Bye"
 
 
+def log_in(server, session):
+    """How the client got in."""
+    if not OPTIONS:
+        return {}
+    user, mechanism = session.auth_data
+    tls = server.transport.get_extra_info("ssl_object") is not None
+    return {"tls": tls, "user": user, "mechanism": mechanism}
+
+
+def authenticate(server, session, envelope, mechanism, auth_data):
+    user, password = auth_data.login.decode(), auth_data.password.decode()
+    if (user, password) != (OPTIONS["user"], OPTIONS["password"]):
+        return AuthResult(success=False, handled=False)
+    return AuthResult(success=True, auth_data=(user, mechanism))
+
+
+def context():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(OPTIONS["cert"], OPTIONS["key"])
+    return context
+
+
 def connection():
+    arguments = {}
+    if OPTIONS:
+        starttls = OPTIONS["tls"] == "starttls"
+        offered = OPTIONS["mechanisms"]
+        arguments = {
+            "tls_context": context() if starttls else None,
+            "require_starttls": starttls,
+            # It does not count TLS that was there before the first command.
+            "auth_require_tls": starttls,
+            "auth_required": True,
+            "auth_exclude_mechanism": {"PLAIN", "LOGIN"} - set(offered),
+            "authenticator": authenticate,
+        }
     return SMTP(
         Handler(),
         hostname="aiosmtpd.example",
         decode_data=False,
         enable_SMTPUTF8=False,
+        **arguments,
     )
 
 
 async def main():
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(connection, "127.0.0.1", 0)
+    implicit = context() if OPTIONS.get("tls") == "implicit" else None
+    server = await loop.create_server(connection, "127.0.0.1", 0, ssl=implicit)
     report(event="listening", port=server.sockets[0].getsockname()[1])
     await loop.run_in_executor(None, sys.stdin.buffer.read)
 

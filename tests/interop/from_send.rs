@@ -11,7 +11,8 @@ use tempfile::TempDir;
 
 use crate::support::messages::{self, Message, RECIPIENTS, SENDER};
 use crate::support::peers;
-use crate::support::process::{Process, run, start_server};
+use crate::support::postfix::{Additions, Postfix, received_field};
+use crate::support::process::{Process, start_server};
 use crate::support::tools::{Receive, reports, send, text, texts};
 
 on_each_runtime!(
@@ -305,7 +306,7 @@ impl Aiosmtpd {
 
 fn postfix_queues_every_message_and_relays_it_unchanged_to_receive(runtime: &str) {
     let mut receive = Receive::start(runtime, &[]);
-    let Some(postfix) = Postfix::start(receive.address()) else {
+    let Some(postfix) = Postfix::start(receive.address(), &ACCEPTED, |_| Additions::default()) else {
         return;
     };
     let folder = TempDir::new().expect("a folder");
@@ -351,118 +352,4 @@ fn postfix_queues_every_message_and_relays_it_unchanged_to_receive(runtime: &str
     }
     drop(postfix);
     receive.stop();
-}
-
-/// The length of the Received field that a message begins with.
-fn received_field(content: &[u8]) -> usize {
-    assert!(content.starts_with(b"Received: "), "no Received field first");
-    let mut length = 0;
-    for line in content.split_inclusive(|&octet| octet == b'\n') {
-        if length > 0 && !line.starts_with(b"\t") && !line.starts_with(b" ") {
-            break;
-        }
-        length += line.len();
-    }
-    length
-}
-
-/// A Postfix of its own: configuration, queue and all else in a temporary
-/// folder. It knows two of the three recipients and relays what it accepts
-/// for them.
-struct Postfix {
-    process: Process,
-    address: SocketAddr,
-    _folder: TempDir,
-}
-
-impl Postfix {
-    /// `None` if it is not installed.
-    fn start(relay: SocketAddr) -> Option<Self> {
-        let postfix = peers::program("postfix", "Debian package postfix")?;
-        let postconf = peers::program("postconf", "Debian package postfix")?;
-        if !peers::is_root() {
-            return peers::skip("postfix cannot be started (needs root)");
-        }
-        let folder = TempDir::new().expect("a folder");
-        let config = prepare(folder.path());
-        let daemons =
-            run(Command::new(postconf).args(["-d", "-h", "daemon_directory"]), Stdio::null()).expect_success();
-        let master = Path::new(&daemons.stdout[0]).join("master");
-
-        let (process, address) = start_server(|address, hostname| {
-            configure(&config, address, hostname, relay);
-            // Creates the folders of the queue.
-            run(Command::new(&postfix).arg("-c").arg(&config).arg("check"), Stdio::null()).expect_success();
-            // What `postfix start-fg` ends in; started without that so that
-            // the process to stop is our child. -s: stdout is for the log.
-            Process::start(Command::new(&master).arg("-c").arg(&config).arg("-s"), Stdio::null())
-        });
-        Some(Self { process, address, _folder: folder })
-    }
-}
-
-impl Drop for Postfix {
-    /// The daemons under the master end with it if it can tell them.
-    fn drop(&mut self) {
-        self.process.terminate();
-        let _ = self.process.try_wait();
-    }
-}
-
-/// Makes the folders that Postfix does not make itself and gives the one for
-/// the configuration.
-fn prepare(folder: &Path) -> PathBuf {
-    use std::os::unix::fs::PermissionsExt;
-    // Postfix's daemons have their own user and must get through.
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("chmod");
-    for name in ["config", "queue", "data"] {
-        fs::create_dir(folder.join(name)).expect("mkdir");
-    }
-    run(Command::new("chown").arg("postfix").arg(folder.join("data")), Stdio::null()).expect_success();
-    folder.join("config")
-}
-
-fn configure(config: &Path, address: SocketAddr, hostname: &str, relay: SocketAddr) {
-    let folder = config.parent().expect("a parent").display();
-    let [one, three] = ACCEPTED;
-    let main = format!(
-        "compatibility_level = 3.6\n\
-         queue_directory = {folder}/queue\n\
-         data_directory = {folder}/data\n\
-         maillog_file = /dev/stdout\n\
-         myhostname = {hostname}\n\
-         inet_interfaces = 127.0.0.1\n\
-         inet_protocols = ipv4\n\
-         mydestination =\n\
-         alias_maps =\n\
-         alias_database =\n\
-         relay_domains = example.net\n\
-         relay_recipient_maps = inline:{{ {{{one}=known}}, {{{three}=known}} }}\n\
-         relay_transport = smtp:[{}]:{}\n\
-         smtp_dns_support_level = disabled\n\
-         smtp_tls_security_level = none\n\
-         smtp_connection_cache_on_demand = no\n\
-         smtpd_recipient_restrictions = reject_unauth_destination\n\
-         message_size_limit = 26214400\n",
-        relay.ip(),
-        relay.port()
-    );
-    fs::write(config.join("main.cf"), main).expect("write main.cf");
-    // service type private unpriv chroot wakeup maxproc command
-    let master = format!(
-        "{address} inet n - n - - smtpd\n\
-         postlog unix-dgram n - n - 1 postlogd\n\
-         cleanup unix n - n - 0 cleanup\n\
-         qmgr unix n - n 300 1 qmgr\n\
-         rewrite unix - - n - - trivial-rewrite\n\
-         bounce unix - - n - 0 bounce\n\
-         defer unix - - n - 0 bounce\n\
-         trace unix - - n - 0 bounce\n\
-         smtp unix - - n - - smtp\n\
-         error unix - - n - - error\n\
-         retry unix - - n - - error\n\
-         proxymap unix - - n - - proxymap\n\
-         anvil unix - - n - 1 anvil\n"
-    );
-    fs::write(config.join("master.cf"), master).expect("write master.cf");
 }

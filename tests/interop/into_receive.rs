@@ -218,7 +218,7 @@ fn smtplib(python: &Path, server: SocketAddr, message: &Message) -> Finished {
 }
 
 fn nodemailer_delivers_every_message_unchanged(runtime: &str) {
-    let Some((node, modules)) = peers::nodemailer() else {
+    let Some((node, modules)) = peers::node("nodemailer") else {
         return;
     };
     deliver_all(runtime, |server, message| {

@@ -7,6 +7,10 @@
 //!
 //! - [`into_receive`]: the peer is the client, `receive` is the server.
 //! - [`from_send`]: `send` is the client, the peer is the server.
+//! - [`secure_into_receive`], [`secure_from_send`]: the same over TLS and with
+//!   passwords.
+//! - [`scram`]: SCRAM with an implementation by others, well-behaved and not.
+//! - [`certificates`]: certificates for one test.
 //! - [`support`]: processes, look-up of peers, the messages.
 
 #![cfg(unix)]
@@ -28,6 +32,10 @@ macro_rules! on_each_runtime {
     };
 }
 
+mod certificates;
 mod from_send;
 mod into_receive;
+mod scram;
+mod secure_from_send;
+mod secure_into_receive;
 mod support;

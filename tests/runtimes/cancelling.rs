@@ -9,10 +9,13 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use smtp_proto::adapter::Error;
-use smtp_proto::client::{Envelope, Outcome};
+use smtp_proto::client::{self, Authentication, Envelope, Outcome, TlsPolicy};
+use smtp_proto::sasl::{self, Login};
+use smtp_proto::server::{self, CloseReason};
 use smtp_proto::transcript::Entry;
 use smtp_tests::runtime::Runtime;
 
+use super::secured::{Seen, Watched, client_policy, client_tls, server_policy, server_tls};
 use super::support::{Heard, Pattern, Server, client_config, envelope, limited, on_tokio, server_config};
 
 /// A stream that moves a few octets every other time it is asked, so that a future over it has many places to be
@@ -94,7 +97,7 @@ slow_writer!(async_std::io::Write, poll_close);
 /// What the asynchronous clients have in common.
 trait Client: Sized {
     /// Sets the flag when it says DATA.
-    async fn connect(server: &str, data: &Arc<AtomicBool>) -> Self;
+    async fn connect(server: &str, config: client::Config, data: &Arc<AtomicBool>) -> Self;
     async fn send(&mut self, envelope: Envelope, content: Bytes) -> Result<Outcome, Error>;
     async fn send_from(&mut self, envelope: Envelope, content: Pattern) -> Result<Outcome, Error>;
     async fn command(&mut self, line: &str) -> u16;
@@ -104,14 +107,17 @@ trait Client: Sized {
 macro_rules! client {
     ($adapter:ident, $stream:ty) => {
         impl Client for $adapter::Client<Slow<$stream>> {
-            async fn connect(server: &str, data: &Arc<AtomicBool>) -> Self {
-                let stream = <$stream>::connect(server).await.unwrap();
+            async fn connect(server: &str, config: client::Config, data: &Arc<AtomicBool>) -> Self {
+                // At once: a future that is dropped after its first poll has connected.
+                let stream = std::net::TcpStream::connect(server).unwrap();
                 stream.set_nodelay(true).unwrap();
+                stream.set_nonblocking(true).unwrap();
+                let stream = <$stream>::try_from(stream).unwrap();
                 let data = Arc::clone(data);
                 let tap = move |entry: Entry<'_>| {
                     data.fetch_or(entry.to_string() == "C: DATA", Relaxed);
                 };
-                let connector = $adapter::Connector::new(client_config()).transcript(tap);
+                let connector = $adapter::Connector::new(config).tls(client_tls()).transcript(tap);
                 connector.connect_over(Slow::new(stream), server).await.unwrap()
             }
 
@@ -181,9 +187,9 @@ struct Dropped {
 }
 
 /// Sends a message but drops that after some polls, then sends another.
-async fn dropped<C: Client>(server: &str, way: Way, polls: usize) -> Dropped {
+async fn dropped<C: Client>(server: &str, config: client::Config, way: Way, polls: usize) -> Dropped {
     let asked = Arc::default();
-    let mut client = C::connect(server, &asked).await;
+    let mut client = C::connect(server, config, &asked).await;
     let to_first = envelope("first", &["joe", "refused", "jim"]);
     let first = match way {
         Way::Whole => polled(client.send(to_first, first_content().whole().into()), polls).await,
@@ -198,10 +204,10 @@ async fn dropped<C: Client>(server: &str, way: Way, polls: usize) -> Dropped {
 }
 
 /// Drops a message at every point that there is.
-async fn dropped_everywhere<C: Client>(server: &Server, way: Way) {
+async fn dropped_everywhere<C: Client>(server: &Server, config: client::Config, way: Way) {
     let whole = first_content().whole();
     for polls in 0.. {
-        let dropped = dropped::<C>(&server.address(), way, polls).await;
+        let dropped = dropped::<C>(&server.address(), config.clone(), way, polls).await;
         let facts = format!("{way:?}, {polls} polls, {dropped:?}");
         let heard = server.session();
         let arrived = |sender: &str| -> Vec<&[u8]> {
@@ -238,7 +244,7 @@ async fn dropped_everywhere<C: Client>(server: &Server, way: Way) {
 /// The reply to a command that was dropped is not the reply to the next.
 async fn dropped_commands<C: Client>(server: &Server) {
     for polls in 0.. {
-        let mut client = C::connect(&server.address(), &Arc::default()).await;
+        let mut client = C::connect(&server.address(), client_config(), &Arc::default()).await;
         let first = polled(client.command("VRFY joe"), polls).await;
         assert_eq!(client.command("NOOP").await, 250, "{polls} polls");
         client.quit().await.unwrap();
@@ -255,8 +261,8 @@ async fn all<C: Client>(runtime: Runtime) {
         let mut config = server_config();
         config.pipelining = pipelining;
         let server = Server::with(runtime, config);
-        dropped_everywhere::<C>(&server, Way::Whole).await;
-        dropped_everywhere::<C>(&server, Way::Streamed).await;
+        dropped_everywhere::<C>(&server, client_config(), Way::Whole).await;
+        dropped_everywhere::<C>(&server, client_config(), Way::Streamed).await;
         dropped_commands::<C>(&server).await;
     }
 }
@@ -270,5 +276,82 @@ fn a_message_that_is_dropped_half_way_spoils_no_other_on_tokio() {
 fn a_message_that_is_dropped_half_way_spoils_no_other_on_async_std() {
     limited(|| {
         async_std::task::block_on(all::<smtp_async_std::Client<Slow<async_std::net::TcpStream>>>(Runtime::AsyncStd));
+    });
+}
+
+/// The same under TLS: what has been sealed is sent, and nothing else is lost or sent twice.
+async fn all_under_tls<C: Client>(runtime: Runtime) {
+    let server = Server::secured(runtime, server_policy(server::TlsPolicy::Implicit), server_tls());
+    for way in [Way::Whole, Way::Streamed] {
+        dropped_everywhere::<C>(&server, client_policy(TlsPolicy::Implicit), way).await;
+    }
+}
+
+#[test]
+fn a_message_under_tls_that_is_dropped_half_way_spoils_no_other_on_tokio() {
+    limited(|| on_tokio(all_under_tls::<smtp_tokio::Client<Slow<tokio::net::TcpStream>>>(Runtime::Tokio)));
+}
+
+#[test]
+fn a_message_under_tls_that_is_dropped_half_way_spoils_no_other_on_async_std() {
+    limited(|| {
+        let all = all_under_tls::<smtp_async_std::Client<Slow<async_std::net::TcpStream>>>(Runtime::AsyncStd);
+        async_std::task::block_on(all);
+    });
+}
+
+/// Drops a client at every point of STARTTLS, the handshake and AUTH: the server notices, and has taken nothing for
+/// what it was not.
+async fn connecting<C: Client>(runtime: Runtime) {
+    let mut config = server_policy(server::TlsPolicy::Required);
+    config.mechanisms = vec![sasl::PLAIN];
+    config.require_auth = true;
+    let server = Watched::with(runtime, config, Some(server_tls()));
+    let mut config = client_policy(TlsPolicy::Required);
+    config.authentication = Authentication::Required(Login::password("jane", "s3cret").unwrap());
+    for polls in 0.. {
+        let address = server.address();
+        let client = polled(C::connect(&address, config.clone(), &Arc::default()), polls).await;
+        let connected = client.is_some();
+        if let Some(mut client) = client {
+            assert!(client.send(envelope("second", &["joe"]), SECOND.into()).await.unwrap().is_delivered());
+            client.quit().await.unwrap();
+        }
+        if polls == 0 {
+            // There was no connection.
+            continue;
+        }
+        let seen = server.session();
+        let reason = match seen.last() {
+            Some(Seen::Closing(reason)) => reason,
+            _ => panic!("{polls} polls: {seen:?}"),
+        };
+        let expected = [CloseReason::Quit, CloseReason::Disconnected, CloseReason::TlsFailed];
+        assert!(expected[usize::from(!connected)..].contains(reason), "{polls} polls: {seen:?}");
+        let in_clear = seen.iter().filter_map(Seen::hello).filter(|(_, tls)| tls.is_none()).count();
+        let under_tls = seen.iter().filter_map(Seen::hello).filter(|(_, tls)| tls.is_some()).count();
+        assert!(in_clear <= 1 && under_tls <= 1, "{polls} polls: {seen:?}");
+        let authenticated = seen.iter().any(|seen| matches!(seen, Seen::Authenticated(_)));
+        assert!(!authenticated || under_tls == 1, "{polls} polls: {seen:?}");
+        assert_eq!(seen.contains(&Seen::End(SECOND.len() as u64)), connected, "{polls} polls: {seen:?}");
+        if connected {
+            assert!(polls > 100, "only {polls} polls: the stream is not slow");
+            break;
+        }
+    }
+    assert_eq!(server.stop(), []);
+}
+
+#[test]
+fn a_client_that_is_dropped_while_it_connects_leaves_nothing_behind_on_tokio() {
+    limited(|| on_tokio(connecting::<smtp_tokio::Client<Slow<tokio::net::TcpStream>>>(Runtime::Tokio)));
+}
+
+#[test]
+fn a_client_that_is_dropped_while_it_connects_leaves_nothing_behind_on_async_std() {
+    limited(|| {
+        async_std::task::block_on(connecting::<smtp_async_std::Client<Slow<async_std::net::TcpStream>>>(
+            Runtime::AsyncStd,
+        ));
     });
 }

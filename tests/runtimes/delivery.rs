@@ -15,7 +15,7 @@ use super::support::{
 };
 
 /// Clients and servers of all kinds, with the names of both.
-fn pairs() -> impl Iterator<Item = (Runtime, Runtime, String)> {
+pub(super) fn pairs() -> impl Iterator<Item = (Runtime, Runtime, String)> {
     Runtime::ALL.into_iter().flat_map(|client| {
         let named = move |server: Runtime| (client, server, format!("{} to {}", client.name(), server.name()));
         Runtime::ALL.into_iter().map(named)

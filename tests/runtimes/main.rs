@@ -25,13 +25,20 @@ macro_rules! on_each_runtime {
     };
 }
 
+mod authenticating;
 mod cancelling;
+mod certificates;
 mod connecting;
 mod deadlines;
 mod delivery;
 mod dialogue;
 mod ending;
+mod injection;
 mod last_words;
 mod own_streams;
 mod pressure;
+mod secured;
+mod secured_delivery;
+mod secured_ends;
 mod support;
+mod tls;

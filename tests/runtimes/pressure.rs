@@ -22,7 +22,7 @@ fn wide() -> (TcpStream, TcpStream) {
 }
 
 /// A connection whose buffers hold next to nothing.
-fn tight() -> (TcpStream, TcpStream) {
+pub(super) fn tight() -> (TcpStream, TcpStream) {
     let socket = || {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.set_send_buffer_size(1024).unwrap();

@@ -6,7 +6,6 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::panic::resume_unwind;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
@@ -14,7 +13,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use smtp_blocking::Handler;
-use smtp_proto::adapter::Error;
+use smtp_proto::adapter::tls::ServerTls;
+use smtp_proto::adapter::{self, Error};
 use smtp_proto::client::{self, Envelope, Outcome};
 use smtp_proto::server::{self, CloseReason, Decision, Mail, Recipient, ResetReason, Session};
 use smtp_proto::wire::Reply;
@@ -171,9 +171,18 @@ impl Server {
     }
 
     pub(super) fn at(address: &str, runtime: Runtime, config: server::Config) -> Self {
+        Self::new(address, runtime, config, None)
+    }
+
+    /// With a certificate.
+    pub(super) fn secured(runtime: Runtime, config: server::Config, tls: ServerTls) -> Self {
+        Self::new("127.0.0.1:0", runtime, config, Some(tls))
+    }
+
+    fn new(address: &str, runtime: Runtime, config: server::Config, tls: Option<ServerTls>) -> Self {
         let (tell, heard) = mpsc::channel();
         let ear = move |connection: &server::Connection| Ear::new(connection.id, &tell);
-        let service = Service::start(runtime, address, config, Duration::ZERO, ear).unwrap();
+        let service = Service::start_with_tls(runtime, address, config, tls, Duration::ZERO, ear).unwrap();
         Self { service, heard }
     }
 
@@ -212,22 +221,22 @@ impl Server {
 }
 
 /// Serves one connection.
-pub(super) fn serve<H>(runtime: Runtime, stream: TcpStream, config: server::Config, handler: H)
+pub(super) fn serve<H>(runtime: Runtime, stream: TcpStream, service: impl Into<adapter::Service>, handler: H)
 where
     H: server::Handler + Handler,
 {
     stream.set_nonblocking(runtime != Runtime::Blocking).unwrap();
-    let (connection, config) = (server::Connection::new(1, None), Arc::new(config));
+    let (connection, service) = (server::Connection::new(1, None), service.into());
     let served = match runtime {
         Runtime::Tokio => on_tokio(async {
             let stream = tokio::net::TcpStream::from_std(stream).unwrap();
-            smtp_tokio::serve_connection(stream, connection, config, handler).await
+            smtp_tokio::serve_connection(stream, connection, service, handler).await
         }),
         Runtime::AsyncStd => {
             let stream = async_std::net::TcpStream::from(stream);
-            async_std::task::block_on(smtp_async_std::serve_connection(stream, connection, config, handler))
+            async_std::task::block_on(smtp_async_std::serve_connection(stream, connection, service, handler))
         }
-        Runtime::Blocking => smtp_blocking::serve_connection(stream, connection, config, handler),
+        Runtime::Blocking => smtp_blocking::serve_connection(stream, connection, service, handler),
     };
     served.unwrap();
 }
@@ -327,6 +336,15 @@ impl Raw {
     /// Reads this much.
     pub(super) fn take(&mut self, octets: usize) {
         self.0.read_exact(&mut vec![0; octets]).unwrap();
+    }
+
+    /// All that still comes, to the end of the connection.
+    pub(super) fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        match self.0.read_to_end(&mut rest) {
+            Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error}"),
+            _ => rest,
+        }
     }
 
     /// Reads what still comes, to the end of the connection.

@@ -1,5 +1,7 @@
 //! Certificates made on the spot.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     date_time_ymd,
@@ -25,8 +27,19 @@ impl Authority {
     /// # Errors
     /// When the crypto library fails.
     pub fn new() -> Result<Self, rcgen::Error> {
+        // No two have the same name.
+        static COUNT: AtomicU32 = AtomicU32::new(1);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        Self::named(&format!("Authority {number} of process {} for one test", std::process::id()))
+    }
+
+    /// Makes one of this name.
+    ///
+    /// # Errors
+    /// When the crypto library fails.
+    pub fn named(name: &str) -> Result<Self, rcgen::Error> {
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "An authority for one test");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate()?;

@@ -75,7 +75,8 @@ impl Handler for Recorder {
     fn authenticate(&mut self, _: &Session, credentials: Credentials) -> Decision {
         let user = self.options.users.iter().find(|(name, _)| credentials.username() == Some(name));
         let verdict = match (user, credentials.evidence()) {
-            (_, Evidence::External | Evidence::Anonymous { .. }) => Verdict::Accepted,
+            (_, Evidence::External) => credentials.verify_external("the owner of the certificate"),
+            (_, Evidence::Anonymous(_)) => Verdict::Accepted,
             (Some((_, password)), Evidence::Token(_)) => credentials.verify_token(password),
             (Some((_, password)), _) => credentials.verify_password(password),
             (None, _) => credentials.unknown_user(&secret()),

@@ -12,7 +12,8 @@
 //! E: mail <a@a.test>                    an event; where one is given, all must be
 //! T: 300                                so many seconds pass
 //! X: eof | lost | mute | shutdown | shutdown now      what happens to the session; mute: writing fails
-//! X: tls | tls bound | tls failed       the handshake that the machine asks for; bound: with channel binding
+//! X: tls | tls bound | tls unverified | tls failed     the handshake that the machine asks for; bound, unverified: with
+//!                                       channel binding; unverified: nobody knows who the server is
 //! X: closed | error TEXT                how it ends
 //! ```
 //!
@@ -85,6 +86,8 @@ enum Handshake {
     Done,
     /// With channel binding.
     Bound,
+    /// The same, and nobody knows who the server is.
+    Unverified,
     Failed,
 }
 
@@ -167,6 +170,7 @@ impl Script {
                     "lost" => Act::Lost,
                     "mute" => Act::Mute,
                     "tls" => Act::Tls(Handshake::Done),
+                    "tls unverified" => Act::Tls(Handshake::Unverified),
                     "tls bound" => Act::Tls(Handshake::Bound),
                     "tls failed" => Act::Tls(Handshake::Failed),
                     "shutdown" => Act::ShutDown(Shutdown::AfterTransaction),
@@ -452,8 +456,8 @@ impl Role {
 
     fn tls(&mut self, rx: &mut BytesMut, handshake: Handshake) -> Result<(), smtp_proto::ApiMisuse> {
         let mut facts = TlsInfo::new("TLSv1.3", "TLS_AES_256_GCM_SHA384");
-        facts.verified = matches!(self, Self::Client(_));
-        if handshake == Handshake::Bound {
+        facts.verified = matches!(self, Self::Client(_)) && handshake != Handshake::Unverified;
+        if matches!(handshake, Handshake::Bound | Handshake::Unverified) {
             facts.channel_bindings.push(ChannelBinding::tls_exporter([7; 32]));
         }
         match self {
@@ -761,7 +765,12 @@ fn server_event(event: &server::Event) -> String {
             format!("auth {} {}", credentials.mechanism(), credentials.username().unwrap_or("-"))
         }
         Event::AuthenticationFailed(failure) => {
-            format!("auth failed {} {} {}", failure.failures, failure.mechanism, failure.username.as_deref().unwrap_or("-"))
+            format!(
+                "auth failed {} {} {}",
+                failure.failures,
+                failure.mechanism,
+                failure.username.as_deref().unwrap_or("-")
+            )
         }
         Event::Authenticated(identity) => {
             format!("authenticated {} {}", identity.mechanism, identity.username.as_deref().unwrap_or("-"))

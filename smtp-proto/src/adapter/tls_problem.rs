@@ -49,6 +49,19 @@ pub enum TlsProblem {
 }
 
 impl TlsProblem {
+    /// Whether the peer's certificate is what is wrong.
+    pub fn is_about_certificate(&self) -> bool {
+        matches!(
+            self,
+            Self::Expired
+                | Self::NotYetValid
+                | Self::WrongName { .. }
+                | Self::UnknownIssuer
+                | Self::Revoked
+                | Self::Certificate(_)
+        )
+    }
+
     /// Whether the same may succeed later without any change on this side: a certificate is renewed, a connection
     /// holds.
     pub fn is_temporary(&self) -> bool {

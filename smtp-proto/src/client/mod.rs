@@ -25,6 +25,7 @@ pub use outcome::{Outcome, RecipientOutcome, Verdict};
 use crate::error::{ApiMisuse, Error, InvalidArgument, Phase, Problem, TlsError, Unsendable};
 use crate::machine::{Machine, Step, sealed};
 use crate::output::Output;
+use crate::sasl::Mechanism;
 use crate::time::Instant;
 use crate::tls::TlsInfo;
 use crate::transcript::{Tap, Transcript};
@@ -222,7 +223,8 @@ impl Client {
 
     /// What the server offers; empty before [`Event::Ready`] and after HELO.
     pub fn capabilities(&self) -> &Capabilities {
-        &self.capabilities
+        // What is said in clear before TLS is nobody's business.
+        if matches!(self.state, State::Opening | State::Handshake) { Capabilities::NONE } else { &self.capabilities }
     }
 
     /// The TLS under the session.
@@ -232,7 +234,7 @@ impl Client {
 
     /// The name of the mechanism by which the client authenticated, if it did.
     pub fn mechanism(&self) -> Option<&str> {
-        self.auth.mechanism.map(|mechanism| mechanism.name())
+        self.auth.mechanism.map(Mechanism::name)
     }
 
     /// Why the session failed, if it did.
@@ -297,7 +299,7 @@ impl Client {
             () if line.is_empty() => Some(Problem::Empty),
             () if line.len() > MAX_COMMAND => Some(Problem::TooLong),
             () if line.chars().any(char::is_control) => Some(Problem::Character),
-            () if !line.is_ascii() && !self.capabilities.contains("SMTPUTF8") => Some(Problem::Character),
+            () if !line.is_ascii() && !self.capabilities().contains("SMTPUTF8") => Some(Problem::Character),
             () if OWN_COMMANDS.iter().any(|own| verb(line).eq_ignore_ascii_case(own)) => Some(Problem::OwnCommand),
             () => None,
         };
@@ -500,7 +502,7 @@ impl Machine for Client {
                 },
                 State::Opening | State::Ready => {}
             }
-            match self.reader.read(rx, &self.config.reply_limits) {
+            match self.reader.read(rx, &self.reply_limits()) {
                 Ok(Some(reply)) => {
                     self.received(reply);
                     continue;

@@ -67,6 +67,7 @@ impl Purpose {
 impl Client {
     /// Deals with a reply.
     pub(super) fn received(&mut self, reply: Reply) {
+        let reply = self.presentable(reply);
         self.record(&reply);
         let reply = match self.state {
             State::Ready if !self.enhanced_status_codes => reply.without_enhanced(),
@@ -139,7 +140,10 @@ impl Client {
                 // What was sent of the message cannot be taken back, so nothing else can be sent either.
                 Error::ServiceClosing { phase: Phase::Content, reply }
             }
-            _ if reply.is_service_closing() => Error::ServiceClosing { phase, reply },
+            _ if reply.is_service_closing() => match self.earlier_refusal() {
+                Some(refusal) => refusal,
+                None => Error::ServiceClosing { phase, reply },
+            },
             _ => PeerFault::UnsolicitedReply(reply).into(),
         };
         self.fail(error);
@@ -186,6 +190,7 @@ impl Client {
 
     /// Messages may begin.
     pub(super) fn ready(&mut self) {
+        self.auth.forget();
         self.state = State::Ready;
         self.events.push_back(Event::Ready);
     }

@@ -13,11 +13,11 @@ use super::receive::{Awaited, Purpose};
 use super::{Client, Event, State};
 use crate::error::{ApiMisuse, AuthenticationError, Error, PeerFault, Phase, TlsError};
 use crate::machine::Step;
-use crate::sasl::{ClientExchange, Context, Fault, Login, Mechanism, base64};
+use crate::sasl::{ClientExchange, Context, Fault, Login, Mechanism, Proof, base64};
 use crate::secret::Secret;
 use crate::tls::TlsInfo;
 use crate::transcript::Speaker;
-use crate::wire::{Command, Reply, ReplyReader, Severity};
+use crate::wire::{Command, Reply, ReplyLimits, ReplyReader, Severity};
 
 /// The longest AUTH command, in octets with CRLF (RFC 5321 section 4.5.3.1.4): an initial response that makes it
 /// longer waits for the server's go-ahead (AUTH-015).
@@ -45,13 +45,17 @@ impl fmt::Debug for Exchange {
 }
 
 /// How far authentication has come.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct AuthState {
     exchange: Option<Exchange>,
     /// Mechanisms of the login's preference that were tried or are not for this session.
     passed: usize,
     /// What came of the last one that was tried.
     refusal: Option<AuthenticationError>,
+    /// A mechanism with channel binding was refused.
+    bound_refused: bool,
+    /// What was said that a reply must not repeat.
+    said: Vec<Secret>,
     /// The credentials themselves were refused: as a proof, and as the secret itself. Another mechanism of that kind
     /// would only be another failure in the server's count.
     disproved: [bool; 2],
@@ -59,7 +63,58 @@ pub(super) struct AuthState {
     pub(super) mechanism: Option<&'static dyn Mechanism>,
 }
 
+impl fmt::Debug for AuthState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthState")
+            .field("exchange", &self.exchange)
+            .field("refusal", &self.refusal)
+            .finish_non_exhaustive()
+    }
+}
+
+fn is_bound(mechanism: &dyn Mechanism) -> bool {
+    mechanism.name().ends_with("-PLUS")
+}
+
+impl AuthState {
+    /// Takes care that this is not repeated. What is short occurs by chance.
+    fn hide(&mut self, secret: Secret) {
+        if secret.reveal().len() >= 4 && !self.said.contains(&secret) {
+            self.said.push(secret);
+        }
+    }
+
+    /// Authentication is over.
+    pub(super) fn forget(&mut self) {
+        self.said.clear();
+        self.refusal = None;
+    }
+
+    /// Takes out of a text what only the server was to see: some repeat what they do not understand.
+    fn without_secrets(&self, text: &str) -> Option<String> {
+        let repeats = |secret: &Secret| secret.reveal_str().is_some_and(|secret| text.contains(secret));
+        self.said.iter().any(repeats).then(|| "***".to_string())
+    }
+}
+
 impl Client {
+    /// The reply as it may be shown.
+    pub(super) fn presentable(&self, reply: Reply) -> Reply {
+        match self.auth.without_secrets(reply.text()) {
+            Some(text) => Reply::new(reply.code(), reply.enhanced(), text).unwrap_or(reply),
+            None => reply,
+        }
+    }
+
+    /// The octets of a reply's line that are read: those of an exchange are long (RFC 4954 section 4).
+    pub(super) fn reply_limits(&self) -> ReplyLimits {
+        let limits = self.config.reply_limits;
+        match &self.auth.exchange {
+            Some(_) => ReplyLimits { line: limits.line.max(MAX_AUTH_LINE), ..limits },
+            None => limits,
+        }
+    }
+
     /// The server took the hello: what comes before messages begin.
     pub(super) fn after_hello(&mut self) {
         if matches!(self.config.tls, TlsPolicy::Opportunistic | TlsPolicy::Required) && self.tls.is_none() {
@@ -76,6 +131,8 @@ impl Client {
 
     pub(super) fn starttls_replied(&mut self, reply: Reply) {
         match reply.code().value() {
+            // The session ends for that reason.
+            _ if reply.is_service_closing() => {}
             220 => self.state = State::Handshake,
             _ if reply.is_positive() => {
                 self.fail(PeerFault::UnexpectedReply { phase: Phase::StartTls, reply }.into());
@@ -143,7 +200,7 @@ impl Client {
                 withheld = true;
                 continue;
             }
-            found = self.exchange(mechanism, login, &offered);
+            found = self.exchange(mechanism, login);
             if found.is_some() {
                 break;
             }
@@ -162,12 +219,14 @@ impl Client {
         self.give_up(Error::Authentication(error));
     }
 
-    fn exchange(&self, mechanism: &'static dyn Mechanism, login: &Login, offered: &[&str]) -> Option<Exchange> {
+    fn exchange(&self, mechanism: &'static dyn Mechanism, login: &Login) -> Option<Exchange> {
         let context = Context {
             host: &self.config.server_name,
             nonce: self.config.nonces.and_then(|nonces| nonces()),
             channel_bindings: self.tls.as_ref().map_or(&[], |tls| &tls.channel_bindings),
-            plus_offered: offered.iter().any(|name| name.to_ascii_uppercase().ends_with("-PLUS")),
+            // Whether the client goes without binding although it could is its own will, or what came of a bound
+            // mechanism. It must not follow from the list, which somebody in the middle can write.
+            plus_offered: self.auth.bound_refused || !login.preference().iter().any(|other| is_bound(*other)),
             external: false,
         };
         let side = mechanism.client(login, &context)?;
@@ -192,6 +251,11 @@ impl Client {
             } else {
                 exchange.initial_response = Some(response);
             }
+        }
+        if let Authentication::IfAvailable(login) | Authentication::Required(login) = &self.config.authentication
+            && let Proof::Password(secret) | Proof::Token(secret) = login.proof()
+        {
+            self.auth.hide(secret.clone());
         }
         self.auth.exchange = Some(exchange);
         self.write_secret(line, &shown);
@@ -239,6 +303,18 @@ impl Client {
         self.write_secret(line.reveal().to_vec(), shown);
     }
 
+    fn username(&self) -> Option<&str> {
+        match &self.config.authentication {
+            Authentication::IfAvailable(login) | Authentication::Required(login) => Some(login.username()),
+            Authentication::Never => None,
+        }
+    }
+
+    /// What was refused before the server had enough.
+    pub(super) fn earlier_refusal(&mut self) -> Option<Error> {
+        self.auth.refusal.take().map(Error::Authentication)
+    }
+
     fn let_in(&mut self, mut exchange: Exchange) {
         let mechanism = exchange.mechanism.name().to_string();
         match exchange.side.succeeded() {
@@ -256,11 +332,12 @@ impl Client {
         if let Some(fault) = exchange.cancelled {
             return self.give_up(Error::Authentication(AuthenticationError::Fault { mechanism, fault }));
         }
-        let detail = exchange.side.refusal().map(ToString::to_string);
+        let refusal = exchange.side.refusal();
+        let detail = refusal.map(|text| self.auth.without_secrets(text).unwrap_or_else(|| text.to_string()));
         if reply.is_service_closing() {
             // The session ends for what was refused before, if anything was.
-            if let Some(refusal) = self.auth.refusal.take() {
-                self.fail(Error::Authentication(refusal));
+            if let Some(refusal) = self.earlier_refusal() {
+                self.fail(refusal);
             }
             return;
         }
@@ -270,7 +347,11 @@ impl Client {
             *disproved = true;
         }
         let refusal = AuthenticationError::Refused { mechanism, reply, detail };
-        if temporary {
+        // Who refuses a mechanism that is bound to the connection may be somebody in the middle of it; unless TLS has
+        // shown that there is nobody.
+        self.auth.bound_refused |= is_bound(exchange.mechanism);
+        let verified = self.tls.as_ref().is_some_and(|tls| tls.verified);
+        if temporary || self.auth.bound_refused && !verified {
             return self.give_up(Error::Authentication(refusal));
         }
         self.auth.refusal = Some(refusal);
@@ -279,6 +360,13 @@ impl Client {
 
     /// Writes a line that nobody else is to see. Its memory is overwritten when it has been sent.
     fn write_secret(&mut self, line: Vec<u8>, shown: &str) {
+        // The decoded form can be repeated as well.
+        let encoded = line.rsplit(|octet| *octet == b' ').next().unwrap_or_default();
+        let is_name = |said: &Secret| self.username().is_some_and(|name| name.as_bytes() == said.reveal());
+        if let Some(decoded) = base64::decode(encoded).filter(|decoded| !is_name(decoded)) {
+            self.auth.hide(decoded);
+            self.auth.hide(Secret::new(encoded));
+        }
         let mut whole = Vec::with_capacity(line.len().saturating_add(2));
         whole.extend_from_slice(&line);
         whole.extend_from_slice(b"\r\n");

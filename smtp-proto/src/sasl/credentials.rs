@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 use super::CramMd5Response;
 use super::prepare;
 #[cfg(feature = "scram")]
-use super::{ScramClaim, ScramKeys};
+use super::{ScramClaim, ScramHash, ScramKeys};
 use crate::secret::Secret;
 
 /// What a client proves itself with.
@@ -38,12 +38,12 @@ pub enum Evidence {
     /// None yet: SCRAM, where the proof follows once the server has the user's keys.
     #[cfg(feature = "scram")]
     Scram(ScramClaim),
-    /// A bearer token: XOAUTH2, OAUTHBEARER.
+    /// A bearer token: XOAUTH2, OAUTHBEARER. The user name beside it is a claim: whose token it is, the token tells.
     Token(Secret),
     /// The certificate the client showed: EXTERNAL.
     External,
-    /// None: ANONYMOUS. The user name is what the client left as a trace.
-    Anonymous,
+    /// None: ANONYMOUS. The client left this as a trace, or nothing; it proves nothing.
+    Anonymous(String),
     /// That of a mechanism this crate does not know.
     Other(Secret),
 }
@@ -54,6 +54,8 @@ pub enum Evidence {
 pub enum Verdict {
     /// They are good. Not enough for SCRAM, which needs keys.
     Accepted,
+    /// They are good, and this is whose they are: for a token, or a certificate, that tells its owner.
+    AcceptedAs(String),
     /// They are not.
     Refused,
     /// These are the user's keys: SCRAM goes on with them and finds out whether the client knows the password.
@@ -139,6 +141,16 @@ impl Credentials {
         }
     }
 
+    /// Accepts the user whose certificate the client showed: EXTERNAL, where the client wants to act for nobody else.
+    /// Refuses any other mechanism.
+    pub fn verify_external(&self, username: &str) -> Verdict {
+        let itself = self.authorization_identity.as_deref().is_none_or(|identity| identity == username);
+        match &self.evidence {
+            Evidence::External if itself => Verdict::AcceptedAs(username.into()),
+            _ => Verdict::Refused,
+        }
+    }
+
     /// What to say when there is no such user, where users are checked with [`verify_password`](Self::verify_password),
     /// so that neither the answer nor its time tells.
     ///
@@ -157,11 +169,11 @@ impl Credentials {
     }
 
     /// What to say when there is no such user, where users are checked with [`verify_keys`](Self::verify_keys): for
-    /// SCRAM, keys that nobody has, whose salt is always the same for one user name (RFC 5802 section 9). Other
-    /// mechanisms refuse.
+    /// SCRAM, keys that nobody has, whose salt is always the same for one user name. Other mechanisms refuse; PLAIN and
+    /// LOGIN in the same time that a check takes.
     ///
     /// The server's secret is any string that no client can guess and that stays the same; the iterations are those of
-    /// the users there are. In PLAIN and LOGIN the time tells: check the keys of some user, and refuse.
+    /// the users there are.
     #[cfg(feature = "scram")]
     pub fn unknown_user_with_keys(&self, server_secret: &Secret, iterations: u32) -> Verdict {
         match &self.evidence {
@@ -169,6 +181,12 @@ impl Credentials {
                 let name = self.username.as_deref().unwrap_or_default();
                 ScramKeys::of_nobody(claim.hash(), name, server_secret, iterations)
                     .map_or(Verdict::Refused, Verdict::Keys)
+            }
+            Evidence::Password(given) => {
+                let keys = ScramKeys::of_nobody(ScramHash::Sha256, "", server_secret, iterations);
+                // It takes its time and does not fit.
+                let _ = keys.is_ok_and(|keys| core::hint::black_box(keys.verify(given)));
+                Verdict::Refused
             }
             _ => Verdict::Refused,
         }
@@ -204,7 +222,7 @@ impl fmt::Debug for Evidence {
             Self::Scram(_) => "Scram",
             Self::Token(_) => "Token",
             Self::External => "External",
-            Self::Anonymous => "Anonymous",
+            Self::Anonymous(_) => "Anonymous",
             Self::Other(_) => "Other",
         })
     }
@@ -215,6 +233,7 @@ impl fmt::Debug for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Accepted => "Accepted",
+            Self::AcceptedAs(_) => "AcceptedAs",
             Self::Refused => "Refused",
             #[cfg(feature = "scram")]
             Self::Keys(_) => "Keys",

@@ -205,7 +205,7 @@ pub trait ServerExchange: Send {
     /// Goes on after the application's verdict on the credentials.
     fn decided(&mut self, verdict: Verdict) -> ServerStep {
         match verdict {
-            Verdict::Accepted => ServerStep::Accepted,
+            Verdict::Accepted | Verdict::AcceptedAs(_) => ServerStep::Accepted,
             _ => ServerStep::Failed(Failure::Refused),
         }
     }
@@ -237,7 +237,7 @@ impl fmt::Debug for ServerStep {
     }
 }
 
-/// Why a server lets a client not in.
+/// Why a server does not let a client in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Failure {
@@ -264,10 +264,10 @@ pub enum Fault {
     #[error("the server asked for {0} iterations; from 4096 to 600000 are allowed")]
     Iterations(u64),
     /// The server does not know the password: it is not the one that was meant, or somebody is in between.
-    #[error("the server could not prove that it knows the password")]
+    #[error("the server's proof that it knows the password is wrong; is it the right server?")]
     ServerSignature,
     /// The server said yes before it had proved anything.
-    #[error("the server did not prove that it knows the password")]
+    #[error("the server said yes without proving that it knows the password; is it the right server?")]
     Unproven,
     /// Something else, in the words of the mechanism.
     #[error("{0}")]

@@ -40,7 +40,7 @@ fn logins() -> Vec<Login> {
 /// What an application with one user says.
 fn decide(credentials: &Credentials) -> Verdict {
     match credentials.evidence() {
-        Evidence::External | Evidence::Anonymous => Verdict::Accepted,
+        Evidence::External | Evidence::Anonymous(_) => Verdict::Accepted,
         Evidence::Token(_) => credentials.verify_token(&"t0ken-Of-Alice".into()),
         _ => credentials.verify_password(&"correct horse".into()),
     }

@@ -28,8 +28,8 @@ pub(super) enum Question {
     Hello(Hello),
     StartTls,
     Authenticate(Exchange),
-    /// With the reply that is due.
-    AuthenticationFailed(Reply),
+    /// With the reply that is due in it.
+    AuthenticationFailed(Exchange),
     Mail(Transaction),
     Recipients(OpenRecipients),
     Data,
@@ -50,20 +50,24 @@ impl Server {
     pub(super) fn next_command(&mut self, rx: &mut BytesMut) -> Option<Step<Event>> {
         let limits = &self.config.limits;
         let command_line = self.command_line();
-        let is_auth = self.lines.is_at_start() && rx.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
-        let longest = if is_auth { limits.auth_line.max(MIN_AUTH_LINE).max(command_line) } else { command_line };
+        if self.lines.is_at_start() {
+            self.auth_line = rx.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
+        }
+        let longest = if self.auth_line { limits.auth_line.max(MIN_AUTH_LINE).max(command_line) } else { command_line };
         match self.lines.read(rx, longest, limits.discarded_line) {
             Line::Partial => return self.starved(),
             Line::Endless => self.end(CloseReason::Abuse(Abuse::EndlessLine), Some(&replies::ENDLESS)),
             Line::TooLong => {
                 self.since = self.now;
-                self.wrong(&replies::LINE_TOO_LONG);
+                self.redact |= self.auth_line;
+                let reply = if self.auth_line { replies::AUTH_LINE_TOO_LONG } else { replies::LINE_TOO_LONG };
+                self.wrong(&reply);
             }
             Line::Whole(mut line) => {
                 self.since = self.now;
                 let command = Command::parse(&line);
                 self.record(&line, command.as_ref().ok());
-                if is_auth {
+                if self.redact {
                     line.zeroize();
                 }
                 match command {
@@ -93,11 +97,12 @@ impl Server {
         // Without EHLO there are no groups at all.
         let lock_step = self.session.hello.as_ref().is_some_and(|hello| !hello.extended)
             || matches!(command, Command::Ehlo(_) | Command::Helo(_) | Command::Data);
-        self.session.pipelined_early |= more && lock_step;
+        let ends_group = matches!(command, Command::StartTls | Command::Auth { .. });
+        self.session.pipelined_early |= more && (lock_step || ends_group);
         if self.wants_tls_first(&command) {
             return self.wrong(&replies::TLS_REQUIRED);
         }
-        if self.wants_auth_first(&command) {
+        if self.wants_auth() && matches!(command, Command::Mail { .. } | Command::Vrfy(_) | Command::Expn(_)) {
             return self.wrong(&replies::AUTH_REQUIRED);
         }
         match command {
@@ -193,6 +198,9 @@ impl Server {
         if matches!(verb.as_str(), "GET" | "HEAD" | "POST" | "PUT" | "CONNECT" | "OPTIONS") {
             return self.end(CloseReason::Abuse(Abuse::Http), Some(&replies::NO_HTTP));
         }
+        if self.wants_auth() {
+            return self.wrong(&replies::AUTH_REQUIRED);
+        }
         if self.redact {
             // The client has not noticed that its authentication is over: this may be a password.
             return self.wrong(&replies::UNKNOWN_COMMAND);
@@ -208,7 +216,7 @@ impl Server {
     }
 
     /// Answers a command that brings no mail forward.
-    fn junk(&mut self, reply: &Reply) {
+    pub(super) fn junk(&mut self, reply: &Reply) {
         if self.count_junk() {
             self.reply(reply);
         }
@@ -252,6 +260,13 @@ impl Server {
         }
         let question = match question {
             Question::Authenticate(exchange) => return self.judged(exchange, decision),
+            Question::AuthenticationFailed(exchange) => match decision {
+                Decision::Close(reply) => return self.end(CloseReason::Decision, Some(&reply)),
+                Decision::Reply(reply) if !reply.is_positive() => {
+                    return self.tell_auth_failure(exchange, Some(reply));
+                }
+                _ => return self.tell_auth_failure(exchange, None),
+            },
             question => question,
         };
         match decision {
@@ -276,9 +291,8 @@ impl Server {
                 self.state = State::StartTls;
                 return;
             }
-            Question::AuthenticationFailed(reply) => return self.tell_auth_failure(&reply),
             // Dealt with before.
-            Question::Authenticate(_) | Question::Recipients(_) => return,
+            Question::Authenticate(_) | Question::AuthenticationFailed(_) | Question::Recipients(_) => return,
             Question::Data => {
                 self.reply(&replies::START_CONTENT);
                 self.state = State::Content(Content::new(&self.config, self.now));
@@ -319,7 +333,7 @@ impl Server {
                 return;
             }
             Question::Hello(_) => return self.reply_in(reply, ReplyForm::default()),
-            Question::AuthenticationFailed(_) => return self.tell_auth_failure(reply),
+            Question::StartTls => return self.junk(reply),
             Question::Data => self.reset(ResetReason::Refused(reply.clone())),
             Question::Mail(_) if reply.severity() == Severity::Permanent && !self.count_refusal() =>
             {
@@ -346,7 +360,8 @@ impl Server {
         }
         if hello.extended {
             text.push('\n');
-            let offered = self.config.offered(self.session.tls.is_some(), !self.tls_unavailable, &self.offered_mechanisms());
+            let offered =
+                self.config.offered(self.session.tls.is_some(), !self.tls_unavailable, &self.offered_mechanisms());
             text.push_str(&offered.to_string());
         }
         self.hello_reply(250, text);

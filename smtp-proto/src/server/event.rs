@@ -26,14 +26,14 @@ pub enum Event {
     Hello(Hello),
     /// Question: STARTTLS. Accepted: 220 and the handshake, after which the client begins anew with its hello.
     StartTls,
-    /// Question: a client authenticates. Answer with what a helper of [`Credentials`] says, with
-    /// [`Decision::Accept`], or with a refusal.
+    /// Question: a client authenticates. Answer with what a helper of [`Credentials`] says, or another [`Verdict`], or a
+    /// refusal. [`Decision::Accept`] is no answer: nobody is to get in because somebody did not look.
     Authenticate(Credentials),
     /// Question: the credentials were wrong. Take the time that guessing should cost; then the reply goes out.
     AuthenticationFailed(AuthenticationFailure),
     /// A client proved who it is.
     Authenticated(Identity),
-    /// Question: MAIL, the begin of a transaction.
+    /// Question: MAIL, the beginning of a transaction.
     Mail(Mail),
     /// Question: RCPT, one or more at once: all that the client has sent in one go. [`Decision::Each`] tells them apart,
     /// any other decision is about all; or decide them one by one in any order, with
@@ -75,10 +75,7 @@ pub enum Event {
 impl Event {
     /// Whether the machine waits for a decision about it.
     pub fn is_question(&self) -> bool {
-        !matches!(
-            self,
-            Self::Authenticated(_) | Self::Body(_) | Self::Reset(_) | Self::Abuse(_) | Self::Closing(_)
-        )
+        !matches!(self, Self::Authenticated(_) | Self::Body(_) | Self::Reset(_) | Self::Abuse(_) | Self::Closing(_))
     }
 }
 

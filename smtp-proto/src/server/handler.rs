@@ -31,6 +31,9 @@ impl Connection {
     }
 }
 
+/// The reply to a question that nobody decides about.
+pub const UNDECIDED: Reply = Reply::from_static("451 4.3.0 Local error; try again later");
+
 /// The reply of a handler that does not say what becomes of a message: it is not taken, so it is not lost.
 pub const NOT_STORED: Reply = Reply::from_static("451 4.3.5 This server does not store mail");
 

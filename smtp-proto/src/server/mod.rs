@@ -22,7 +22,7 @@ use bytes::{Buf, BytesMut};
 
 pub use config::{Config, Limits, MIN_MESSAGE_SIZE, MIN_RECIPIENTS, Timeouts, TlsPolicy};
 pub use event::{Abuse, AuthenticationFailure, CloseReason, Decision, Event, Hello, Mail, Recipient, ResetReason};
-pub use handler::{Connection, Handler, NOT_STORED, dispatch};
+pub use handler::{Connection, Handler, NOT_STORED, UNDECIDED, dispatch};
 pub use session::{Identity, Session, Transaction};
 
 use crate::error::{ApiMisuse, Error, Phase};
@@ -67,6 +67,8 @@ pub struct Server {
     input: Input,
     /// The greeting refused: only QUIT is served.
     no_service: bool,
+    /// The line that comes in begins like AUTH.
+    auth_line: bool,
     /// Whoever drives the machine has no certificate.
     tls_unavailable: bool,
     /// The last command was AUTH: what is no command may belong to it, and is nobody's business.
@@ -153,6 +155,7 @@ impl Server {
             shutdown: None,
             input: Input::Open,
             no_service: false,
+            auth_line: false,
             tls_unavailable: false,
             redact: false,
             now,
@@ -174,8 +177,8 @@ impl Server {
     /// When the session has ended meanwhile, the decision comes too late and nothing happens.
     ///
     /// # Errors
-    /// When nothing was asked; nothing happens then. And when the decision does not fit the question, or has a 3yz
-    /// reply: that is answered with 451, so that the session can go on.
+    /// When nothing was asked; nothing happens then. And when the decision does not fit the question, as
+    /// [`Decision::Accept`] where somebody authenticates, or has a 3yz reply: that is answered with 451, so that the session can go on.
     pub fn decide(&mut self, decision: Decision) -> Result<(), ApiMisuse> {
         let (decision, misuse) = self.fitting(decision);
         match core::mem::replace(&mut self.state, State::Command) {
@@ -240,6 +243,10 @@ impl Server {
                 (Decision::Each(fitting), misuse)
             }
             (Question::Authenticate(_), Decision::Verdict(verdict)) => (Decision::Verdict(verdict), None),
+            // Nobody is to get in because somebody did not look.
+            (Question::Authenticate(_), Decision::Accept) => {
+                (Decision::Reply(replies::UNDECIDED), Some(ApiMisuse::UnfitDecision))
+            }
             (_, decision) => fitting_reply(decision),
         }
     }
@@ -305,7 +312,10 @@ impl Server {
 
     /// The one way a session ends.
     fn end(&mut self, reason: CloseReason, reply: Option<&Reply>) {
-        if let Some(reply) = reply {
+        // Nothing is said in clear where TLS comes first.
+        let handshake = matches!(self.state, State::Handshake)
+            || self.config.tls == TlsPolicy::Implicit && self.session.tls.is_none();
+        if let Some(reply) = reply.filter(|_| !handshake) {
             self.reply(reply);
         }
         // Questions that nobody has heard of need no answer any more.
@@ -359,8 +369,6 @@ impl Server {
         match self.state {
             // The peer does not take the goodbye.
             State::Ended => self.output.clear(),
-            // Nothing more is said in clear.
-            State::Handshake => self.end(CloseReason::Timeout(phase), None),
             State::Asked(_) => self.end(CloseReason::Timeout(phase), Some(&replies::NO_DECISION)),
             _ => self.end(CloseReason::Timeout(phase), Some(&replies::TIMED_OUT)),
         }
@@ -369,8 +377,9 @@ impl Server {
     /// Whether a shutdown is due in the state the session is in.
     fn shutdown_is_due(&self) -> bool {
         match (self.shutdown, &self.state) {
-            (Some(_), State::Start)
+            (Some(_), State::Start | State::Handshake)
             | (Some(Shutdown::Now), State::Command | State::Content(_) | State::Exchange(_)) => true,
+            (Some(Shutdown::AfterTransaction), State::Exchange(_)) => true,
             (Some(Shutdown::AfterTransaction), State::Command) => self.session.transaction.is_none(),
             _ => false,
         }

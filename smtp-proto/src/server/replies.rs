@@ -19,7 +19,7 @@ pub(super) const CANNOT_VERIFY: Reply =
 pub(super) const SHUTTING_DOWN: Reply = Reply::from_static("421 4.3.2 Service shutting down");
 pub(super) const TIMED_OUT: Reply = Reply::from_static("421 4.4.2 Timed out");
 pub(super) const NO_DECISION: Reply = Reply::from_static("421 4.3.0 Could not decide in time; try again later");
-pub(super) const UNDECIDED: Reply = Reply::from_static("451 4.3.0 Local error; try again later");
+pub(super) use super::handler::UNDECIDED;
 pub(super) const TOO_MANY_ERRORS: Reply = Reply::from_static("421 4.7.0 Too many errors");
 pub(super) const ENDLESS: Reply = Reply::from_static("421 4.7.0 Too much to throw away");
 pub(super) const TLS_NOT_AVAILABLE: Reply = Reply::from_static("454 4.7.0 TLS not available");
@@ -39,14 +39,14 @@ pub(super) const AUTH_IN_TRANSACTION: Reply = Reply::from_static("503 5.5.1 A tr
 pub(super) const NO_SERVICE: Reply = Reply::from_static("503 5.5.1 No service here; only QUIT");
 pub(super) const AUTH_LINE_TOO_LONG: Reply = Reply::from_static("500 5.5.6 Authentication exchange line too long");
 pub(super) const AUTH_MALFORMED: Reply = Reply::from_static("501 5.5.2 Cannot decode the response");
+pub(super) const AUTH_ENDLESS: Reply = Reply::from_static("501 5.5.2 Too many challenges");
 pub(super) const AUTH_CANCELLED: Reply = Reply::from_static("501 5.7.0 Authentication cancelled");
 pub(super) const UNKNOWN_MECHANISM: Reply = Reply::from_static("504 5.5.4 Mechanism not offered");
 pub(super) const NO_HTTP: Reply = Reply::from_static("521 5.5.1 This is no HTTP server");
 pub(super) const TLS_REQUIRED: Reply = Reply::from_static("530 5.7.0 STARTTLS first");
 pub(super) const AUTH_REQUIRED: Reply = Reply::from_static("530 5.7.0 Authentication required");
 pub(super) const BAD_CREDENTIALS: Reply = Reply::from_static("535 5.7.8 Authentication credentials invalid");
-pub(super) const NEEDS_ENCRYPTION: Reply =
-    Reply::from_static("538 5.7.11 This mechanism needs encryption; STARTTLS first");
+pub(super) const NEEDS_ENCRYPTION: Reply = Reply::from_static("538 5.7.11 This mechanism needs encryption");
 pub(super) const BEHIND_STARTTLS: Reply = Reply::from_static("554 5.5.1 Nothing may follow STARTTLS before TLS");
 pub(super) const TOO_LARGE: Reply = Reply::from_static("552 5.3.4 Message too large");
 pub(super) const NEEDS_SMTPUTF8: Reply = Reply::from_static("553 5.6.7 Address is not ASCII; needs SMTPUTF8");
@@ -121,6 +121,7 @@ mod tests {
             AUTH_LINE_TOO_LONG,
             AUTH_MALFORMED,
             AUTH_CANCELLED,
+            AUTH_ENDLESS,
             UNKNOWN_MECHANISM,
             TLS_REQUIRED,
             AUTH_REQUIRED,

@@ -31,6 +31,16 @@ pub(super) struct Exchange {
     identity: Identity,
     /// The application's own reply, once it has accepted.
     reply: Option<Reply>,
+    /// What the application thinks of the credentials, once it has been asked.
+    judged: Option<Judgement>,
+}
+
+/// What the application thinks of credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Judgement {
+    Good,
+    /// They are wrong; this is the reply when the exchange has come to its end, whichever.
+    Bad(Reply),
 }
 
 impl fmt::Debug for Exchange {
@@ -44,7 +54,7 @@ impl Server {
         match self.config.tls {
             _ if self.session.tls.is_some() => self.wrong(&replies::TLS_IS_ON),
             TlsPolicy::Offered | TlsPolicy::Required if self.tls_unavailable => {
-                self.reply(&replies::TLS_NOT_AVAILABLE);
+                self.junk(&replies::TLS_NOT_AVAILABLE);
             }
             TlsPolicy::None | TlsPolicy::Implicit => self.wrong(&replies::NOT_IMPLEMENTED),
             TlsPolicy::Offered | TlsPolicy::Required => self.ask(Question::StartTls, Event::StartTls),
@@ -76,7 +86,7 @@ impl Server {
     }
 
     pub(super) fn secured(&mut self, rx: &BytesMut, tls: TlsInfo) -> Result<(), ApiMisuse> {
-        if !matches!(self.state, State::Handshake) {
+        if !matches!(self.state, State::Handshake) || self.output_waits() {
             return Err(ApiMisuse::NoHandshake);
         }
         if !rx.is_empty() {
@@ -100,10 +110,9 @@ impl Server {
         self.config.tls == TlsPolicy::Required && self.session.tls.is_none() && !early
     }
 
-    /// Whether the client has to prove who it is before the command.
-    pub(super) fn wants_auth_first(&self, command: &Command) -> bool {
-        let mail = matches!(command, Command::Mail { .. } | Command::Vrfy(_) | Command::Expn(_));
-        self.config.require_auth && self.session.identity.is_none() && mail
+    /// Whether the client has to prove who it is first.
+    pub(super) fn wants_auth(&self) -> bool {
+        self.config.require_auth && self.session.identity.is_none()
     }
 
     fn may_serve(&self, mechanism: &dyn Mechanism) -> bool {
@@ -168,7 +177,7 @@ impl Server {
         let step = side.start(initial_response.as_ref().map(Secret::reveal));
         let identity =
             Identity { username: None, authorization_identity: None, mechanism: mechanism.name().to_string() };
-        self.go_on(Exchange { mechanism, side, rounds: 0, identity, reply: None }, step);
+        self.go_on(Exchange { mechanism, side, rounds: 0, identity, reply: None, judged: None }, step);
     }
 
     /// Takes the answer to a challenge off `rx`.
@@ -182,7 +191,9 @@ impl Server {
             }
             Line::TooLong => {
                 self.since = self.now;
-                self.auth_over(&replies::AUTH_LINE_TOO_LONG);
+                if let State::Exchange(exchange) = core::mem::replace(&mut self.state, State::Command) {
+                    self.exchange_over(&exchange, &replies::AUTH_LINE_TOO_LONG);
+                }
                 return None;
             }
             Line::Whole(line) => line,
@@ -196,8 +207,8 @@ impl Server {
             return None;
         };
         match response {
-            _ if cancelled => self.auth_over(&replies::AUTH_CANCELLED),
-            None => self.auth_over(&replies::AUTH_MALFORMED),
+            _ if cancelled => self.exchange_over(&exchange, &replies::AUTH_CANCELLED),
+            None => self.exchange_over(&exchange, &replies::AUTH_MALFORMED),
             Some(response) => {
                 let step = exchange.side.respond(response.reveal());
                 self.go_on(exchange, step);
@@ -211,7 +222,7 @@ impl Server {
             ServerStep::Challenge(challenge) => {
                 exchange.rounds = exchange.rounds.saturating_add(1);
                 if exchange.rounds > self.config.limits.auth_rounds {
-                    return self.auth_over(&replies::AUTH_MALFORMED);
+                    return self.exchange_over(&exchange, &replies::AUTH_ENDLESS);
                 }
                 self.challenge(&challenge);
                 self.state = State::Exchange(exchange);
@@ -222,7 +233,7 @@ impl Server {
                     credentials.authorization_identity().map(ToString::to_string);
                 self.ask(Question::Authenticate(exchange), Event::Authenticate(credentials));
             }
-            ServerStep::Accepted => {
+            ServerStep::Accepted if exchange.judged == Some(Judgement::Good) => {
                 let Exchange { identity, reply, .. } = exchange;
                 self.state = State::Command;
                 self.session.identity = Some(identity.clone());
@@ -231,8 +242,12 @@ impl Server {
                 self.flush = true;
                 self.reply(&reply.unwrap_or(replies::AUTHENTICATED));
             }
-            ServerStep::Failed(Failure::Malformed) => self.auth_over(&replies::AUTH_MALFORMED),
-            ServerStep::Failed(Failure::Refused) => self.auth_failed(exchange.identity, replies::BAD_CREDENTIALS),
+            ServerStep::Failed(Failure::Malformed) => self.exchange_over(&exchange, &replies::AUTH_MALFORMED),
+            // A mechanism that lets a client in without having asked does not.
+            ServerStep::Failed(Failure::Refused) | ServerStep::Accepted => match exchange.judged {
+                Some(Judgement::Bad(reply)) => self.finish_failure(&reply),
+                _ => self.auth_failed(exchange, replies::BAD_CREDENTIALS),
+            },
         }
     }
 
@@ -252,13 +267,12 @@ impl Server {
     pub(super) fn judged(&mut self, mut exchange: Exchange, decision: Decision) {
         self.state = State::Command;
         let verdict = match decision {
-            Decision::Accept => Verdict::Accepted,
             Decision::Verdict(verdict) => verdict,
             // Does not get here.
-            Decision::Each(_) => Verdict::Refused,
+            Decision::Accept | Decision::Each(_) => Verdict::Refused,
             Decision::Close(reply) => return self.end(CloseReason::Decision, Some(&reply)),
             Decision::Reply(reply) if reply.is_positive() => {
-                exchange.reply = Some(reply);
+                exchange.reply = Some(reply.with_code_of(&replies::AUTHENTICATED));
                 Verdict::Accepted
             }
             Decision::Reply(reply) if reply.closes_connection() => {
@@ -267,30 +281,60 @@ impl Server {
             Decision::Reply(reply) if reply.severity() == crate::wire::Severity::Temporary => {
                 // Nobody knows whether they are wrong.
                 self.flush = true;
-                return self.reply(&reply);
+                return self.junk(&reply);
             }
-            Decision::Reply(reply) => return self.auth_failed(exchange.identity, reply),
+            Decision::Reply(reply) => return self.auth_failed(exchange, reply),
         };
+        let verdict = match verdict {
+            Verdict::Refused => return self.auth_failed(exchange, replies::BAD_CREDENTIALS),
+            Verdict::AcceptedAs(name) => {
+                exchange.identity.username = Some(name);
+                Verdict::Accepted
+            }
+            verdict => verdict,
+        };
+        exchange.judged = Some(Judgement::Good);
         let step = exchange.side.decided(verdict);
         self.go_on(exchange, step);
     }
 
-    fn auth_failed(&mut self, identity: Identity, reply: Reply) {
+    /// Counts a failure and tells it, before the client hears anything that it could learn from.
+    fn auth_failed(&mut self, mut exchange: Exchange, reply: Reply) {
         let failures = self.session.auth_failures.saturating_add(1);
         self.session.auth_failures = failures;
-        let Identity { mechanism, username, .. } = identity;
+        let Identity { mechanism, username, .. } = exchange.identity.clone();
         let failure = AuthenticationFailure { mechanism, username, failures };
-        self.ask(Question::AuthenticationFailed(reply), Event::AuthenticationFailed(failure));
+        exchange.judged = Some(Judgement::Bad(reply));
+        self.ask(Question::AuthenticationFailed(exchange), Event::AuthenticationFailed(failure));
     }
 
-    /// The application has taken its time.
-    pub(super) fn tell_auth_failure(&mut self, reply: &Reply) {
+    /// The application has taken its time. Some mechanisms say more before the reply.
+    pub(super) fn tell_auth_failure(&mut self, mut exchange: Exchange, own: Option<Reply>) {
+        if let Some(reply) = own {
+            exchange.judged = Some(Judgement::Bad(reply));
+        }
+        let step = exchange.side.decided(Verdict::Refused);
+        match step {
+            ServerStep::Challenge(_) => self.go_on(exchange, step),
+            _ => self.go_on(exchange, ServerStep::Failed(Failure::Refused)),
+        }
+    }
+
+    /// The reply to a failure that has been counted and told.
+    fn finish_failure(&mut self, reply: &Reply) {
         self.flush = true;
+        self.reply(reply);
         if self.session.auth_failures >= self.config.limits.auth_failures {
             let reason = CloseReason::Abuse(Abuse::AuthenticationFailures);
             self.end(reason, Some(&replies::TOO_MANY_AUTH_FAILURES));
-        } else {
-            self.reply(reply);
+        }
+    }
+
+    /// An exchange ends before its end.
+    fn exchange_over(&mut self, exchange: &Exchange, reply: &Reply) {
+        match &exchange.judged {
+            Some(Judgement::Bad(_)) => self.finish_failure(reply),
+            _ => self.auth_over(reply),
         }
     }
 

@@ -60,6 +60,9 @@ impl fmt::Display for Capability {
 }
 
 impl Capabilities {
+    /// No capabilities.
+    pub(crate) const NONE: &Self = &Self(Vec::new());
+
     /// Reads the text of an EHLO reply: the first line is the greeting, every further one a capability.
     ///
     /// Lines that are not in the grammar are ignored (WIRE-019), and so are those beyond [`MAX_CAPABILITIES`].

@@ -210,9 +210,8 @@ impl Command {
     }
 }
 
-const VERBS: [&str; 13] = [
-    "MAIL", "RCPT", "DATA", "EHLO", "HELO", "RSET", "QUIT", "NOOP", "VRFY", "EXPN", "HELP", "STARTTLS", "AUTH",
-];
+const VERBS: [&str; 13] =
+    ["MAIL", "RCPT", "DATA", "EHLO", "HELO", "RSET", "QUIT", "NOOP", "VRFY", "EXPN", "HELP", "STARTTLS", "AUTH"];
 
 fn is_verb(text: &str) -> bool {
     !text.is_empty()

@@ -50,11 +50,13 @@ impl LineReader {
                 continue;
             }
             self.scanned = 0;
-            let length = end.saturating_add(core::mem::take(&mut self.discarded));
+            let discarded = core::mem::take(&mut self.discarded);
+            let length = end.saturating_add(discarded);
             if length > patience.max(longest) {
                 return Line::Endless;
             }
-            if length > longest {
+            // A line that has lost its front stays too long, whatever the limit is now.
+            if discarded > 0 || length > longest {
                 rx.advance(end);
                 return Line::TooLong;
             }

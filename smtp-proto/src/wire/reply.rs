@@ -242,6 +242,12 @@ impl Reply {
     }
 
     /// Forgets the enhanced status code where the server did not announce that it sends them (ESC-008).
+    /// The same text with the code of another.
+    pub(crate) fn with_code_of(mut self, other: &Self) -> Self {
+        self.code = other.code;
+        self
+    }
+
     pub(crate) fn without_enhanced(mut self) -> Self {
         if let Some(enhanced) = self.enhanced.take() {
             let mut text = String::new();

@@ -2,5 +2,7 @@
 
 pub(crate) mod messages;
 pub(crate) mod peers;
+pub(crate) mod postfix;
 pub(crate) mod process;
+pub(crate) mod secure;
 pub(crate) mod tools;

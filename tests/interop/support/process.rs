@@ -174,7 +174,7 @@ fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {
 }
 
 /// A loopback address whose port was free a moment ago.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())
         .expect("a free loopback port")
@@ -204,6 +204,17 @@ pub(crate) fn start_server(mut start: impl FnMut(SocketAddr, &str) -> Process) -
         }
     }
     panic!("no server could be started on ten free ports");
+}
+
+/// Waits for something that a process gives no sign of.
+pub(crate) fn wait_until(process: &mut Process, mut ready: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !ready() {
+        if process.has_ended() || Instant::now() > deadline {
+            process.fail("does not get ready");
+        }
+        thread::sleep(RETRY);
+    }
 }
 
 /// A number that no other call in this process and no other living process

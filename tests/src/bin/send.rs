@@ -13,8 +13,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use lexopt::prelude::*;
 use serde_json::{Value, json};
-use smtp_proto::adapter::Error;
 use smtp_proto::adapter::tls::ClientTls;
+use smtp_proto::adapter::{Error, TlsProblem};
 use smtp_proto::client::{Authentication, Config, Envelope, Outcome, RecipientOutcome, Timeouts, TlsPolicy, Verdict};
 use smtp_proto::sasl::Login;
 use smtp_proto::transcript::Tap;
@@ -257,8 +257,11 @@ fn exit_code(result: &Result<Outcome, Error>) -> u8 {
         Err(Error::Resolve { .. }) => 68,
         Err(Error::Content(_)) => 66,
         Err(Error::Smtp { source: smtp_proto::Error::Peer(_), .. }) => 76,
+        Err(error) if error.tls_problem().is_some_and(TlsProblem::is_about_certificate) => NOT_PERMITTED,
         Err(error) if error.is_temporary() => TRY_AGAIN,
-        Err(Error::Smtp { source: smtp_proto::Error::Authentication(_) | smtp_proto::Error::Tls(_), .. }) => NOT_PERMITTED,
+        Err(Error::Smtp { source: smtp_proto::Error::Authentication(_) | smtp_proto::Error::Tls(_), .. }) => {
+            NOT_PERMITTED
+        }
         Err(error) if error.tls_problem().is_some() => NOT_PERMITTED,
         Err(_) => REFUSED,
     }

@@ -33,6 +33,8 @@ fn certificate(error: &CertificateError) -> TlsProblem {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsProblem::Expired,
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => TlsProblem::NotYetValid,
         CertificateError::UnknownIssuer => TlsProblem::UnknownIssuer,
+        // The name of a trusted authority, and not its key: an authority that was made anew, or somebody else's.
+        CertificateError::BadSignature => TlsProblem::UnknownIssuer,
         CertificateError::Revoked => TlsProblem::Revoked,
         CertificateError::NotValidForNameContext { expected, presented } => TlsProblem::WrongName {
             expected: expected.to_str().into_owned(),

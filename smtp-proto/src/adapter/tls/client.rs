@@ -163,7 +163,7 @@ impl fmt::Debug for ClientTls {
 fn trusting(authorities: &Pem, provider: Arc<CryptoProvider>) -> Result<ClientTls, SetupError> {
     let roots = Arc::new(authorities.authorities()?);
     let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
-    let verifier = verifier.map_err(|error| authorities.bad_authority(error))?;
+    let verifier = verifier.map_err(|error| authorities.bad_authority(&error))?;
     ClientTls::verifying(verifier, provider, true)
 }
 

@@ -12,6 +12,7 @@ mod server;
 mod setup_error;
 mod side;
 #[cfg(test)]
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 mod tests;
 mod tunnel;
 
@@ -49,4 +50,13 @@ fn built_in_provider() -> Result<Arc<CryptoProvider>, SetupError> {
 #[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
 fn built_in_provider() -> Result<Arc<CryptoProvider>, SetupError> {
     Err(SetupError::NoProvider)
+}
+
+#[cfg(test)]
+#[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
+#[test]
+fn without_a_provider_there_is_an_error_and_no_panic() {
+    assert!(matches!(ClientTls::system_roots(), Err(SetupError::NoProvider)));
+    assert!(matches!(ClientTls::accepting_unverified_certificates(), Err(SetupError::NoProvider)));
+    assert!(matches!(ServerTls::from_pem(b"", b""), Err(SetupError::NoProvider)));
 }

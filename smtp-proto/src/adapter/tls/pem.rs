@@ -55,13 +55,13 @@ impl Pem {
     pub(super) fn authorities(&self) -> Result<RootCertStore, SetupError> {
         let mut roots = RootCertStore::empty();
         for certificate in self.certificates()? {
-            roots.add(certificate).map_err(|error| self.bad_authority(error))?;
+            roots.add(certificate).map_err(|error| self.bad_authority(&error))?;
         }
         Ok(roots)
     }
 
     /// The error for an authority that cannot be used.
-    pub(super) fn bad_authority(&self, reason: impl ToString) -> SetupError {
+    pub(super) fn bad_authority(&self, reason: &impl ToString) -> SetupError {
         SetupError::BadAuthority { place: self.place.clone(), reason: reason.to_string() }
     }
 }

@@ -72,7 +72,7 @@ impl ServerTls {
         let clients = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider))
             .allow_unauthenticated()
             .build()
-            .map_err(|error| authorities.bad_authority(error))?;
+            .map_err(|error| authorities.bad_authority(&error))?;
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(SetupError::Provider)?

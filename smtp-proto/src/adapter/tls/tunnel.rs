@@ -50,9 +50,7 @@ impl Tunnel {
             match self.receive(io) {
                 Ok(0) => return Err(lost(ErrorKind::UnexpectedEof.into())),
                 Ok(_) => {}
-                Err(error) if waits(&error) || error.get_ref().is_some_and(|inner| inner.is::<TlsFailure>()) => {
-                    return Err(error);
-                }
+                Err(error) if waits(&error) => return Err(error),
                 Err(error) => return Err(lost(error)),
             }
         }
@@ -174,6 +172,8 @@ fn waits(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
+/// A failure of TLS as it is; any other error as the end of the handshake.
 fn lost(error: io::Error) -> io::Error {
-    TlsFailure::new(TlsProblem::HandshakeLost, error).into()
+    let failure = error.downcast().unwrap_or_else(|error| TlsFailure::new(TlsProblem::HandshakeLost, error));
+    failure.into()
 }

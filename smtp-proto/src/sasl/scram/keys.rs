@@ -146,7 +146,7 @@ impl ScramKeys {
         Ok(Self { hash, salt: salt.into(), iterations, stored_key, server_key })
     }
 
-    /// Makes keys that no password fits, for a user who does not exist (RFC 5802 section 9).
+    /// Makes keys that no password fits, for a user who does not exist.
     ///
     /// The same name and secret give the same salt of [`SALT_LENGTH`](Self::SALT_LENGTH) octets. The number of
     /// iterations has to be that of real users, else it tells.
