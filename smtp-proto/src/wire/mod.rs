@@ -6,6 +6,7 @@ mod address;
 mod capabilities;
 mod command;
 mod content;
+mod date_time;
 mod domain;
 mod escape;
 mod line;
@@ -17,6 +18,7 @@ pub use address::{AddressError, ForwardPath, MAX_LOCAL_PART, MAX_PATH, Mailbox, 
 pub use capabilities::{Capabilities, Capability, MAX_CAPABILITIES};
 pub use command::{Command, CommandError, HelloName, InitialResponse, Query};
 pub use content::{BareNewline, ContentDecoder, ContentEncoder, ContentFault, Decoded, MAX_TEXT_LINE, Survey};
+pub use date_time::{DateTime, InvalidDateTime};
 pub use domain::{Domain, DomainName, GeneralLiteral, MAX_DOMAIN};
 pub use escape::Escaped;
 pub use line::{Line, LineReader};
