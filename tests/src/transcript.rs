@@ -739,11 +739,7 @@ fn server_event(event: &server::Event) -> String {
         Event::Hello(hello) => format!("{} {}", if hello.extended { "ehlo" } else { "helo" }, hello.name),
         Event::Mail(mail) => format!("mail <{}>{}", mail.reverse_path, mail.parameters),
         Event::Recipient(recipient) => {
-            let mut text = format!("rcpt {}", recipient.forward_path);
-            for parameter in &recipient.parameters {
-                let _ = write!(text, " {parameter}");
-            }
-            text
+            format!("rcpt {}{}", recipient.forward_path, recipient.parameters)
         }
         Event::Data => "data".to_owned(),
         Event::MessageEnd { size } => format!("message {size}"),

@@ -13,12 +13,15 @@ use super::session::Transaction;
 use super::{Content, MIN_RECIPIENTS, Server, State, replies};
 use crate::machine::Step;
 use crate::wire::{
-    Command, ForwardPath, HelloName, Line, MailParameters, Parameter, Query, Reply, ReplyCode, ReplyForm, ReversePath,
-    Severity, are_ascii,
+    Command, ForwardPath, HelloName, Line, MailParameters, Query, RecipientParameters, Reply, ReplyCode, ReplyForm,
+    ReversePath, Severity,
 };
 
 /// The shortest limit on command lines there may be (RFC 5321 section 4.5.3.1.4).
 const MIN_COMMAND_LINE: usize = 512;
+
+/// The extensions whose parameters of MAIL there are.
+const MAIL_EXTENSIONS: [&str; 5] = ["SIZE", "8BITMIME", "SMTPUTF8", "REQUIRETLS", "AUTH"];
 
 /// What the application is deciding about.
 #[derive(Debug)]
@@ -133,6 +136,7 @@ impl Server {
         }
         let config = &self.config;
         let recognised = config.knows(&parameters.other)
+            && parameters.extensions().all(|extension| MAIL_EXTENSIONS.contains(&extension))
             && (config.eight_bit_mime || parameters.body.is_none())
             && (config.offers_smtputf8() || !parameters.smtputf8)
             // RFC 8689 section 2: inside TLS only.
@@ -159,15 +163,16 @@ impl Server {
         self.ask(Question::Mail(transaction), Event::Mail(Mail { reverse_path, parameters }));
     }
 
-    fn rcpt(&mut self, forward_path: ForwardPath, parameters: alloc::vec::Vec<Parameter>) {
+    fn rcpt(&mut self, forward_path: ForwardPath, parameters: RecipientParameters) {
         let extended = self.session.hello.as_ref().is_some_and(|hello| hello.extended);
         let Some(transaction) = &mut self.session.transaction else {
             return self.wrong(&replies::MAIL_FIRST);
         };
-        if !(parameters.is_empty() || extended && self.config.knows(&parameters)) {
+        let recognised = self.config.knows(&parameters.other) && parameters.extensions().next().is_none();
+        if !(parameters.is_empty() || extended && recognised) {
             return self.wrong(&replies::UNKNOWN_PARAMETER);
         }
-        let ascii = forward_path.is_ascii() && are_ascii(&parameters);
+        let ascii = forward_path.is_ascii() && parameters.is_ascii();
         if !ascii && !transaction.smtputf8 {
             return self.wrong(&replies::NEEDS_SMTPUTF8);
         }
@@ -365,7 +370,8 @@ impl Server {
         }
         if hello.extended {
             text.push('\n');
-            let offered = self.config.offered(self.session.tls.is_some(), !self.tls_unavailable, &self.offered_mechanisms());
+            let offered =
+                self.config.offered(self.session.tls.is_some(), !self.tls_unavailable, &self.offered_mechanisms());
             text.push_str(&offered.to_string());
         }
         self.hello_reply(250, text);

@@ -2,7 +2,6 @@
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
@@ -11,7 +10,7 @@ use super::domain::{Domain, MAX_DOMAIN};
 use crate::sasl::base64;
 use crate::secret::Secret;
 
-use super::params::{MailParameters, Parameter, ParameterError, parse_recipient_parameters};
+use super::params::{MailParameters, ParameterError, RecipientParameters};
 
 /// A command, without the CRLF that ends it.
 ///
@@ -35,7 +34,7 @@ pub enum Command {
         /// Where the message goes.
         forward_path: ForwardPath,
         /// What stands behind the path.
-        parameters: Vec<Parameter>,
+        parameters: RecipientParameters,
     },
     /// DATA: the content follows when the server says 354.
     Data,
@@ -210,9 +209,8 @@ impl Command {
     }
 }
 
-const VERBS: [&str; 13] = [
-    "MAIL", "RCPT", "DATA", "EHLO", "HELO", "RSET", "QUIT", "NOOP", "VRFY", "EXPN", "HELP", "STARTTLS", "AUTH",
-];
+const VERBS: [&str; 13] =
+    ["MAIL", "RCPT", "DATA", "EHLO", "HELO", "RSET", "QUIT", "NOOP", "VRFY", "EXPN", "HELP", "STARTTLS", "AUTH"];
 
 fn is_verb(text: &str) -> bool {
     !text.is_empty()
@@ -235,7 +233,7 @@ fn mail(text: &str) -> Result<Command, CommandError> {
 fn rcpt(text: &str) -> Result<Command, CommandError> {
     let path = keyword(text, "TO:").ok_or(CommandError::Argument { expected: "TO:<address>" })?;
     let (forward_path, rest) = ForwardPath::parse_prefix(path).map_err(CommandError::ForwardPath)?;
-    let parameters = parse_recipient_parameters(rest).map_err(CommandError::Parameter)?;
+    let parameters = RecipientParameters::parse(rest).map_err(CommandError::Parameter)?;
     Ok(Command::Rcpt { forward_path, parameters })
 }
 
@@ -284,10 +282,7 @@ impl fmt::Display for Command {
             Self::Ehlo(name) => write!(f, "EHLO {name}"),
             Self::Helo(name) => write!(f, "HELO {name}"),
             Self::Mail { reverse_path, parameters } => write!(f, "MAIL FROM:<{reverse_path}>{parameters}"),
-            Self::Rcpt { forward_path, parameters } => {
-                write!(f, "RCPT TO:<{forward_path}>")?;
-                parameters.iter().try_for_each(|parameter| write!(f, " {parameter}"))
-            }
+            Self::Rcpt { forward_path, parameters } => write!(f, "RCPT TO:<{forward_path}>{parameters}"),
             Self::Data => f.write_str("DATA"),
             Self::Rset => f.write_str("RSET"),
             Self::Noop => f.write_str("NOOP"),

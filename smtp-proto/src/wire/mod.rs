@@ -22,9 +22,11 @@ pub use date_time::{DateTime, InvalidDateTime};
 pub use domain::{Domain, DomainName, GeneralLiteral, MAX_DOMAIN};
 pub use escape::Escaped;
 pub use line::{Line, LineReader};
-pub use params::{BodyType, MailParameters, Parameter, ParameterError};
+pub(crate) use params::are_ascii;
+pub use params::{
+    BodyType, ByMode, DeliverBy, EnvelopeId, FutureReleaseInterval, Hold, MailParameters, NoSupportAction, Notify,
+    OriginalRecipient, Parameter, ParameterError, Priority, RecipientParameters, Ret, Rrvs,
+};
 pub use reply::{
     EnhancedStatusCode, InvalidReply, MAX_REPLY_LINE, Reply, ReplyCode, ReplyForm, ReplyLimits, ReplyReader, Severity,
 };
-
-pub(crate) use params::are_ascii;
