@@ -738,9 +738,7 @@ fn server_event(event: &server::Event) -> String {
         Event::Connected => "connected".to_owned(),
         Event::Hello(hello) => format!("{} {}", if hello.extended { "ehlo" } else { "helo" }, hello.name),
         Event::Mail(mail) => format!("mail <{}>{}", mail.reverse_path, mail.parameters),
-        Event::Recipient(recipient) => {
-            format!("rcpt {}{}", recipient.forward_path, recipient.parameters)
-        }
+        Event::Recipient(recipient) => format!("rcpt {}{}", recipient.forward_path, recipient.parameters),
         Event::Data => "data".to_owned(),
         Event::MessageEnd { size } => format!("message {size}"),
         Event::Verify(query) => format!("verify {query}"),

@@ -117,6 +117,10 @@ impl Server {
             Command::Help(_) if !self.config.help => self.wrong(&replies::NOT_IMPLEMENTED),
             Command::Help(topic) => self.ask_junk(Question::Help, Event::Help(topic)),
             Command::Other { verb, argument } => self.other(verb, argument),
+            Command::Bdat { .. } | Command::Burl { .. } | Command::Etrn(_) | Command::Lhlo(_) => {
+                self.wrong(&replies::NOT_IMPLEMENTED);
+            }
+            Command::Xclient(_) | Command::Xforward(_) => self.wrong(&replies::UNKNOWN_COMMAND),
             // Dealt with before.
             Command::Quit => {}
         }
@@ -370,8 +374,7 @@ impl Server {
         }
         if hello.extended {
             text.push('\n');
-            let offered =
-                self.config.offered(self.session.tls.is_some(), !self.tls_unavailable, &self.offered_mechanisms());
+            let offered = self.config.offered(self.session.tls.is_some(), !self.tls_unavailable, &self.offered_mechanisms());
             text.push_str(&offered.to_string());
         }
         self.hello_reply(250, text);

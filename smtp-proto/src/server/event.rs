@@ -72,7 +72,10 @@ pub enum Event {
 impl Event {
     /// Whether the machine waits for a decision about it.
     pub fn is_question(&self) -> bool {
-        !matches!(self, Self::Authenticated(_) | Self::Body(_) | Self::Reset(_) | Self::Abuse(_) | Self::Closing(_))
+        !matches!(
+            self,
+            Self::Authenticated(_) | Self::Body(_) | Self::Reset(_) | Self::Abuse(_) | Self::Closing(_)
+        )
     }
 }
 

@@ -3,6 +3,7 @@
 //! What parses can be written, and reads back the same.
 
 mod address;
+mod attribute;
 mod capabilities;
 mod command;
 mod content;
@@ -15,8 +16,11 @@ mod reply;
 mod xtext;
 
 pub use address::{AddressError, ForwardPath, MAX_LOCAL_PART, MAX_PATH, Mailbox, ReversePath};
+pub use attribute::{Attribute, AttributeError, AttributeName, AttributeValue, MessageSource};
 pub use capabilities::{Capabilities, Capability, MAX_CAPABILITIES};
-pub use command::{Command, CommandError, HelloName, InitialResponse, Query};
+pub use command::{
+    AbsoluteUri, Command, CommandError, HelloName, InitialResponse, InvalidAbsoluteUri, Node, NodeScope, Query,
+};
 pub use content::{BareNewline, ContentDecoder, ContentEncoder, ContentFault, Decoded, MAX_TEXT_LINE, Survey};
 pub use date_time::{DateTime, InvalidDateTime};
 pub use domain::{Domain, DomainName, GeneralLiteral, MAX_DOMAIN};

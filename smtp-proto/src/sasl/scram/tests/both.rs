@@ -105,7 +105,9 @@ fn a_user_who_does_not_exist_cannot_be_told() {
         String::from_utf8(challenge).unwrap()
     };
     let iterations = ScramKeys::DEFAULT_ITERATIONS;
-    let unknown = |credentials: &Credentials| credentials.unknown_user_with_keys(&"server secret".into(), iterations);
+    let unknown = |credentials: &Credentials| {
+        credentials.unknown_user_with_keys(&"server secret".into(), iterations)
+    };
     let once = asked("alice", &unknown);
     assert_eq!(once, asked("alice", &unknown));
     assert_ne!(once, asked("bob", &unknown));
