@@ -17,7 +17,7 @@ mod xtext;
 
 pub use address::{AddressError, ForwardPath, MAX_LOCAL_PART, MAX_PATH, Mailbox, ReversePath};
 pub use attribute::{Attribute, AttributeError, AttributeName, AttributeValue, MessageSource};
-pub use capabilities::{Capabilities, Capability, MAX_CAPABILITIES};
+pub use capabilities::{Capabilities, Capability, FutureReleaseMaxima, Limits, MAX_CAPABILITIES};
 pub use command::{
     AbsoluteUri, Command, CommandError, HelloName, InitialResponse, InvalidAbsoluteUri, Node, NodeScope, Query,
 };
