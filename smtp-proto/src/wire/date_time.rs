@@ -98,8 +98,8 @@ impl DateTime {
         let minute = i16::from(self.hour).checked_mul(60)?.checked_add(self.minute.into())?.checked_sub(minutes)?;
         match minute.div_euclid(24 * 60) {
             0 => {}
-            1 => self.to_next_day()?,
-            _ => self.to_previous_day()?,
+            1 => self.move_to_next_day()?,
+            _ => self.move_to_previous_day()?,
         }
         let of_day = minute.rem_euclid(24 * 60);
         self.hour = u8::try_from(of_day.div_euclid(60)).ok()?;
@@ -107,7 +107,7 @@ impl DateTime {
         Some(self)
     }
 
-    fn to_next_day(&mut self) -> Option<()> {
+    fn move_to_next_day(&mut self) -> Option<()> {
         (self.year, self.month, self.day) = match (self.day == days_of(self.year, self.month), self.month) {
             (false, month) => (self.year, month, self.day.checked_add(1)?),
             (true, 12) => (self.year.checked_add(1).filter(|year| *year <= MAX_YEAR)?, 1, 1),
@@ -116,7 +116,7 @@ impl DateTime {
         Some(())
     }
 
-    fn to_previous_day(&mut self) -> Option<()> {
+    fn move_to_previous_day(&mut self) -> Option<()> {
         (self.year, self.month, self.day) = match (self.day, self.month) {
             (1, 1) => (self.year.checked_sub(1)?, 12, 31),
             (1, month) => {
@@ -327,9 +327,9 @@ mod tests {
         let (mut day, mut seconds) = (first, first.unix_seconds());
         while day < last {
             assert_eq!((day.unix_seconds(), DateTime::from_unix_seconds(seconds)), (seconds, Some(day)));
-            day.to_next_day().unwrap();
+            day.move_to_next_day().unwrap();
             let mut back = day;
-            back.to_previous_day().unwrap();
+            back.move_to_previous_day().unwrap();
             assert_eq!(back.unix_seconds(), seconds);
             seconds += SECONDS_PER_DAY;
         }

@@ -7,6 +7,8 @@ use crate::wire::date_time::DateTime;
 
 /// The largest number of seconds that DELIVERBY and FUTURERELEASE can state: nine digits.
 const MAX_SECONDS: u32 = 999_999_999;
+/// The earliest by-time.
+const MIN_BY_TIME: i64 = -999_999_999;
 
 /// By when a message is to be delivered: the BY parameter (RFC 2852 section 4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,7 +35,7 @@ impl DeliverBy {
     /// When the number of seconds is out of that range.
     pub fn new(seconds: i64, mode: ByMode, trace: bool) -> Result<Self, ParameterError> {
         let range = match mode {
-            ByMode::Notify => -i64::from(MAX_SECONDS)..=i64::from(MAX_SECONDS),
+            ByMode::Notify => MIN_BY_TIME..=i64::from(MAX_SECONDS),
             ByMode::Return => 1..=i64::from(MAX_SECONDS),
         };
         if range.contains(&seconds) { Ok(Self { seconds, mode, trace }) } else { Err(ParameterError::Value) }
