@@ -219,7 +219,8 @@ fn what_cannot_go_on_the_wire_is_refused_by_name() {
         assert!(misuse(client.probe(odd)).starts_with("parameter of MAIL"));
     }
     let mut twice = envelope();
-    twice.recipients[0].parameters.extend([Parameter::new("X", None).unwrap(), Parameter::new("x", None).unwrap()]);
+    let other = &mut twice.recipients[0].parameters.other;
+    other.extend([Parameter::new("X", None).unwrap(), Parameter::new("x", None).unwrap()]);
     assert!(misuse(client.send(twice, "x")).starts_with("parameter of RCPT"));
     for own in ["DATA", "data", "MAIL FROM:<>", "EHLO x", "QUIT", "STARTTLS", "BDAT 3"] {
         assert!(misuse(client.command(own)).starts_with("command "), "{own}");

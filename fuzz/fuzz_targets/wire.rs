@@ -42,7 +42,7 @@ fn addresses(text: &str) {
         assert_eq!(made.as_ref(), Ok(&mailbox));
         assert_eq!(text.is_ascii(), mailbox.is_ascii(), "{text:?}");
         let line = format!("RCPT TO:<{mailbox}>");
-        let expected = Command::Rcpt { forward_path: mailbox.into(), parameters: Vec::new() };
+        let expected = Command::Rcpt { forward_path: mailbox.into(), parameters: Default::default() };
         assert_eq!(Command::parse(line.as_bytes()), Ok(expected), "{line:?}");
     }
     round_trip::<ReversePath>(text);

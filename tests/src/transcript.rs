@@ -784,11 +784,7 @@ fn server_event(event: &server::Event) -> String {
 }
 
 fn recipient_event(recipient: &server::Recipient) -> String {
-    let mut text = format!("rcpt {}", recipient.forward_path);
-    for parameter in &recipient.parameters {
-        let _ = write!(text, " {parameter}");
-    }
-    text
+    format!("rcpt {}{}", recipient.forward_path, recipient.parameters)
 }
 
 fn client_event(event: &client::Event) -> String {

@@ -8,7 +8,9 @@ use bytes::Bytes;
 
 use super::MAX_COMMAND;
 use crate::error::{InvalidArgument, NonAscii, Problem};
-use crate::wire::{AddressError, ForwardPath, MAX_PATH, Parameter, ParameterError, ReversePath, are_ascii};
+use crate::wire::{
+    AddressError, ForwardPath, MAX_PATH, Parameter, ParameterError, RecipientParameters, ReversePath, are_ascii,
+};
 
 /// Sender and recipients of a message.
 ///
@@ -40,12 +42,12 @@ pub struct Recipient {
     /// Its address.
     pub forward_path: ForwardPath,
     /// Parameters of RCPT. The server must know them.
-    pub parameters: Vec<Parameter>,
+    pub parameters: RecipientParameters,
 }
 
 impl From<ForwardPath> for Recipient {
     fn from(forward_path: ForwardPath) -> Self {
-        Self { forward_path, parameters: Vec::new() }
+        Self { forward_path, parameters: RecipientParameters::default() }
     }
 }
 
@@ -88,17 +90,19 @@ impl Envelope {
         if self.recipients.is_empty() {
             return Err(InvalidArgument::new("list of recipients", "", Problem::Empty));
         }
-        check_parameters("parameter of MAIL", &self.parameters, &["SIZE", "BODY", "SMTPUTF8", "REQUIRETLS"])?;
+        check_parameters("parameter of MAIL", &self.parameters, &["SIZE", "BODY", "SMTPUTF8", "REQUIRETLS"], 100)?;
+        // The typed ones have at most 29, 507 and 28 octets.
+        let own = &RecipientParameters::KNOWN;
         self.recipients
             .iter()
-            .try_for_each(|recipient| check_parameters("parameter of RCPT", &recipient.parameters, &[]))
+            .try_for_each(|recipient| check_parameters("parameter of RCPT", &recipient.parameters.other, own, 600))
     }
 
     /// What SMTPUTF8 is needed for, if anything.
     pub(super) fn non_ascii(&self) -> Option<NonAscii> {
         let recipients = &self.recipients;
         let recipient = recipients.iter().position(|one| !one.forward_path.is_ascii());
-        let parameters = are_ascii(&self.parameters) && recipients.iter().all(|one| are_ascii(&one.parameters));
+        let parameters = are_ascii(&self.parameters) && recipients.iter().all(|one| one.parameters.is_ascii());
         (!self.reverse_path.is_ascii())
             .then_some(NonAscii::Sender)
             .or(recipient.map(|index| NonAscii::Recipient(index.saturating_add(1))))
@@ -107,9 +111,14 @@ impl Envelope {
     }
 }
 
-/// Parameters that the client adds by itself, that stand twice, or that make the line too long.
-fn check_parameters(argument: &'static str, parameters: &[Parameter], own: &[&str]) -> Result<(), InvalidArgument> {
-    let mut length = MAX_PATH.saturating_add(100);
+/// Parameters that the client adds by itself, in so many octets, that stand twice, or that make the line too long.
+fn check_parameters(
+    argument: &'static str,
+    parameters: &[Parameter],
+    own: &[&str],
+    own_length: usize,
+) -> Result<(), InvalidArgument> {
+    let mut length = MAX_PATH.saturating_add(own_length);
     for (index, parameter) in parameters.iter().enumerate() {
         let before = parameters.get(..index).unwrap_or_default();
         let refused = |problem: Problem| Err(InvalidArgument::new(argument, &parameter.to_string(), problem));

@@ -14,8 +14,7 @@ use super::session::Transaction;
 use super::{Content, Server, State, replies};
 use crate::machine::Step;
 use crate::wire::{
-    Command, HelloName, Line, MailParameters, Query, Reply, ReplyCode, ReplyForm, ReversePath,
-    Severity,
+    Command, HelloName, Line, MailParameters, Query, Reply, ReplyCode, ReplyForm, ReversePath, Severity,
 };
 
 /// The shortest limit on command lines there may be (RFC 5321 section 4.5.3.1.4).
@@ -127,6 +126,10 @@ impl Server {
             Command::Help(_) if !self.config.help => self.wrong(&replies::NOT_IMPLEMENTED),
             Command::Help(topic) => self.ask_junk(Question::Help, Event::Help(topic)),
             Command::Other { verb, argument } => self.other(verb, argument),
+            Command::Bdat { .. } | Command::Burl { .. } | Command::Etrn(_) | Command::Lhlo(_) => {
+                self.wrong(&replies::NOT_IMPLEMENTED);
+            }
+            Command::Xclient(_) | Command::Xforward(_) => self.wrong(&replies::UNKNOWN_COMMAND),
             // Dealt with before.
             Command::Quit => {}
         }
@@ -145,12 +148,9 @@ impl Server {
             return self.wrong(&replies::NESTED_MAIL);
         }
         let config = &self.config;
-        let recognised = config.knows(&parameters.other)
-            && (config.eight_bit_mime || parameters.body.is_none())
-            && (config.offers_smtputf8() || !parameters.smtputf8)
+        let recognised = config.recognises_mail(&parameters)
             // RFC 8689 section 2: inside TLS only.
-            && (config.requiretls && self.session.tls.is_some() || !parameters.requiretls)
-            && (!config.mechanisms.is_empty() || parameters.auth.is_none())
+            && (self.session.tls.is_some() || !parameters.requiretls)
             // RFC 5321 section 4.1.1.1: no extension without EHLO.
             && (hello.extended || parameters == MailParameters::default());
         if !recognised {

@@ -6,7 +6,10 @@ use core::time::Duration;
 
 use crate::error::InvalidArgument;
 use crate::sasl::{Mechanism, Nonces};
-use crate::wire::{BareNewline, Capabilities, Capability, HelloName, MAX_TEXT_LINE, Parameter};
+use crate::wire::{
+    BareNewline, Capabilities, Capability, FutureReleaseMaxima, HelloName, MAX_TEXT_LINE, MailParameters, Parameter,
+    RecipientParameters,
+};
 
 /// The lowest limit on the content of a message, in octets (RFC 5321 section 4.5.3.1.7).
 pub const MIN_MESSAGE_SIZE: u64 = 64 * 1024;
@@ -41,6 +44,17 @@ pub struct Config {
     pub smtputf8: bool,
     /// ENHANCEDSTATUSCODES (RFC 2034). Default on.
     pub enhanced_status_codes: bool,
+    /// DSN (RFC 3461): the application sends notifications as senders ask for them. Default off.
+    pub dsn: bool,
+    /// DELIVERBY (RFC 2852): the application delivers in time or says that it could not; the least seconds that a sender
+    /// may ask for, where it returns what comes too late. Default off.
+    pub deliver_by: Option<u32>,
+    /// FUTURERELEASE (RFC 4865): the application holds messages for so long. Default off.
+    pub future_release: Option<FutureReleaseMaxima>,
+    /// MT-PRIORITY (RFC 6710): the application heeds priorities. Default off.
+    pub priority: bool,
+    /// RRVS (RFC 7293): the application knows since when mailboxes belong to their owners. Default off.
+    pub rrvs: bool,
     /// Whether TLS is there, and whether it must be. Default [`TlsPolicy::None`].
     pub tls: TlsPolicy,
     /// REQUIRETLS (RFC 8689), offered inside TLS only. Default off: what accepts such a message has to keep it from
@@ -189,6 +203,11 @@ impl Config {
             eight_bit_mime: true,
             smtputf8: true,
             enhanced_status_codes: true,
+            dsn: false,
+            deliver_by: None,
+            future_release: None,
+            priority: false,
+            rrvs: false,
             tls: TlsPolicy::None,
             requiretls: false,
             mechanisms: Vec::new(),
@@ -235,6 +254,13 @@ impl Config {
         offer(!tls && available && matches!(self.tls, TlsPolicy::Offered | TlsPolicy::Required), "STARTTLS", "");
         offer(tls && self.requiretls, "REQUIRETLS", "");
         offer(!mechanisms.is_empty(), "AUTH", mechanisms);
+        offer(self.dsn, "DSN", "");
+        let deliver_by = self.deliver_by.filter(|least| *least > 0).map(|least| least.to_string());
+        offer(self.deliver_by.is_some(), "DELIVERBY", deliver_by.as_deref().unwrap_or(""));
+        let future_release = self.future_release.map(|maxima| alloc::format!("{} {}", maxima.interval.seconds(), maxima.date_time));
+        offer(future_release.is_some(), "FUTURERELEASE", future_release.as_deref().unwrap_or(""));
+        offer(self.priority, "MT-PRIORITY", "");
+        offer(self.rrvs, "RRVS", "");
         offer(self.expand, "EXPN", "");
         offer(self.help, "HELP", "");
         for capability in &self.capabilities {
@@ -243,8 +269,35 @@ impl Config {
         offered
     }
 
+    /// Whether the extension with this keyword is on.
+    fn has(&self, extension: &str) -> bool {
+        match extension {
+            "SIZE" => true,
+            "8BITMIME" => self.eight_bit_mime,
+            "SMTPUTF8" => self.offers_smtputf8(),
+            "REQUIRETLS" => self.requiretls,
+            "AUTH" => !self.mechanisms.is_empty(),
+            "DSN" => self.dsn,
+            "DELIVERBY" => self.deliver_by.is_some(),
+            "FUTURERELEASE" => self.future_release.is_some(),
+            "MT-PRIORITY" => self.priority,
+            "RRVS" => self.rrvs,
+            _ => false,
+        }
+    }
+
+    /// Whether every parameter of MAIL belongs to an extension that is on, or is one the application understands.
+    pub(super) fn recognises_mail(&self, parameters: &MailParameters) -> bool {
+        self.knows(&parameters.other) && parameters.extensions().all(|extension| self.has(extension))
+    }
+
+    /// The same for RCPT.
+    pub(super) fn recognises_rcpt(&self, parameters: &RecipientParameters) -> bool {
+        self.knows(&parameters.other) && parameters.extensions().all(|extension| self.has(extension))
+    }
+
     /// Whether the application understands all of these.
-    pub(super) fn knows(&self, parameters: &[Parameter]) -> bool {
+    fn knows(&self, parameters: &[Parameter]) -> bool {
         parameters.iter().all(|parameter| self.parameters.iter().any(|keyword| parameter.is(keyword)))
     }
 }

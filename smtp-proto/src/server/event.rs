@@ -1,14 +1,13 @@
 //! What happens in a session, and what the application can say to it.
 
 use alloc::string::String;
-use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use super::session::Identity;
 use crate::error::Phase;
 use crate::sasl::{Credentials, Verdict};
-use crate::wire::{ForwardPath, HelloName, MailParameters, Parameter, Query, Reply, ReversePath};
+use crate::wire::{ForwardPath, HelloName, MailParameters, Query, RecipientParameters, Reply, ReversePath};
 
 /// What happens in a session.
 ///
@@ -120,8 +119,9 @@ pub struct Recipient {
     pub index: u32,
     /// Where the message goes.
     pub forward_path: ForwardPath,
-    /// Parameters the application understands ([`Config::parameters`](super::Config::parameters)).
-    pub parameters: Vec<Parameter>,
+    /// Its parameters. The ones that are not typed are those that the application understands
+    /// ([`Config::parameters`](super::Config::parameters)).
+    pub parameters: RecipientParameters,
 }
 
 /// Why a transaction is over without a message.

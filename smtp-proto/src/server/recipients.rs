@@ -9,7 +9,7 @@ use super::command::Question;
 use super::event::{CloseReason, Decision, Event, Recipient};
 use super::{MIN_RECIPIENTS, Server, State, replies};
 use crate::transcript::Speaker;
-use crate::wire::{Command, ForwardPath, Line, Parameter, Reply, Severity, are_ascii};
+use crate::wire::{Command, ForwardPath, Line, RecipientParameters, Reply, Severity};
 
 /// The most recipients that are asked about at once: what an application gets to hold for a client.
 const MOST_AT_ONCE: usize = 100;
@@ -52,7 +52,7 @@ impl OpenRecipients {
 
 impl Server {
     /// RCPT, and those behind it that are there already.
-    pub(super) fn rcpt(&mut self, forward_path: ForwardPath, parameters: Vec<Parameter>, rx: &mut BytesMut) {
+    pub(super) fn rcpt(&mut self, forward_path: ForwardPath, parameters: RecipientParameters, rx: &mut BytesMut) {
         if let Some(refusal) = self.rcpt_refusal(&forward_path, &parameters, 0) {
             return if refusal == replies::TOO_MANY_RECIPIENTS { self.reply(&refusal) } else { self.wrong(&refusal) };
         }
@@ -73,17 +73,17 @@ impl Server {
     }
 
     /// Why a recipient is refused without a question, when so many others are being decided.
-    fn rcpt_refusal(&self, forward_path: &ForwardPath, parameters: &[Parameter], open: usize) -> Option<Reply> {
+    fn rcpt_refusal(&self, forward_path: &ForwardPath, parameters: &RecipientParameters, open: usize) -> Option<Reply> {
         let Some(transaction) = &self.session.transaction else {
             return Some(replies::MAIL_FIRST);
         };
         let extended = self.session.hello.as_ref().is_some_and(|hello| hello.extended);
         let possible = transaction.recipients.saturating_add(u32::try_from(open).unwrap_or(u32::MAX));
         match () {
-            () if !(parameters.is_empty() || extended && self.config.knows(parameters)) => {
+            () if !(parameters.is_empty() || extended && self.config.recognises_rcpt(parameters)) => {
                 Some(replies::UNKNOWN_PARAMETER)
             }
-            () if !(forward_path.is_ascii() && are_ascii(parameters) || transaction.smtputf8) => {
+            () if !(forward_path.is_ascii() && parameters.is_ascii() || transaction.smtputf8) => {
                 Some(replies::NEEDS_SMTPUTF8)
             }
             () if possible >= self.config.limits.recipients.max(MIN_RECIPIENTS) => Some(replies::TOO_MANY_RECIPIENTS),
@@ -92,7 +92,7 @@ impl Server {
     }
 
     /// Takes one more RCPT off `rx`, if there is a whole one that has to be asked about.
-    fn another(&mut self, open: usize, rx: &mut BytesMut) -> Option<(ForwardPath, Vec<Parameter>)> {
+    fn another(&mut self, open: usize, rx: &mut BytesMut) -> Option<(ForwardPath, RecipientParameters)> {
         let longest = self.command_line();
         let feed = memchr::memchr(b'\n', rx.get(..rx.len().min(longest))?)?;
         let line = rx.get(..feed)?.strip_suffix(b"\r")?;

@@ -72,6 +72,8 @@ pub(super) fn command_error(error: CommandError) -> Reply {
         CommandError::ReversePath(_) => Reply::from_static("501 5.1.7 Bad sender address syntax"),
         CommandError::ForwardPath(error) if is_length(error) => Reply::from_static("501 5.1.3 Path too long"),
         CommandError::ForwardPath(_) => Reply::from_static("501 5.1.3 Bad recipient address syntax"),
+        CommandError::ChunkSize => NOT_IMPLEMENTED,
+        CommandError::Attribute(_) => UNKNOWN_COMMAND,
         CommandError::Parameter(_) => Reply::from_static("501 5.5.4 Bad parameter"),
     }
 }

@@ -351,14 +351,14 @@ impl<'a> Cursor<'a> {
     }
 }
 
-fn is_atext(character: char) -> bool {
+pub(super) fn is_atext(character: char) -> bool {
     if character.is_ascii() {
         return character.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(character);
     }
     !character.is_control()
 }
 
-fn written_length(value: &impl fmt::Display) -> usize {
+pub(super) fn written_length(value: &impl fmt::Display) -> usize {
     struct Count(usize);
     impl fmt::Write for Count {
         fn write_str(&mut self, text: &str) -> fmt::Result {
