@@ -1,20 +1,28 @@
 //! Whatever octets a server sends: the client does not panic and does not spin, tells exactly one outcome for every
 //! message and probe, calls a recipient accepted only when there were enough positive replies for that, writes whole
 //! lines without stray CRs and LFs, keeps to its error, and does not care whether a reply comes whole or octet by
-//! octet.
+//! octet. It says nothing in clear that has to wait for TLS, nothing of a message before the authentication it is to
+//! make, sends the secret nowhere it must not, and shows it to nobody.
 //!
-//! A reply that comes before its command is a fault, so the server's octets are handed over when the client asks.
+//! A reply that comes before its command is a fault, so the server's octets are handed over when the client asks:
+//! what it has not taken when TLS begins is protected, but for the octets in clear that one kind of handshake has.
 //!
 //! Input: configuration, four requests (letters: see `Run::act`), the want of content before which a reply comes or
-//! the number of lines after which a write fails (one octet each), then what the server sends.
+//! the number of lines after which a write fails, TLS, authentication (one octet each), then what the server sends.
 #![no_main]
 
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf, Bytes, BytesMut};
-use libfuzzer_sys::fuzz_target;
-use smtp_fuzz::{policy, write};
-use smtp_proto::client::{Client, Config, Content, Envelope, Event, RequestId};
+use libfuzzer_sys::{Corpus, fuzz_target};
+use smtp_fuzz::{PASSWORD, TOKEN, USER, mechanisms, nonce, policy, shows_secret, tls, write};
+use smtp_proto::client::{Authentication, Client, Config, Content, Envelope, Event, RequestId, TlsPolicy};
+use smtp_proto::sasl::{self, Login, Mechanism};
 use smtp_proto::wire::BareNewline;
-use smtp_proto::{ApiMisuse, Error, Instant, Machine, Step};
+use smtp_proto::{ApiMisuse, Error, Instant, Machine, PeerFault, Step, TlsError, TlsInfo};
 
 const REQUESTS: usize = 4;
 
@@ -22,9 +30,50 @@ struct Setup {
     flags: u8,
     actions: [u8; REQUESTS],
     interrupt: u8,
+    secure: u8,
+    auth: u8,
 }
 
 impl Setup {
+    fn tls(&self) -> TlsPolicy {
+        match self.secure & 3 {
+            0 => TlsPolicy::None,
+            1 => TlsPolicy::Opportunistic,
+            2 => TlsPolicy::Required,
+            _ => TlsPolicy::Implicit,
+        }
+    }
+
+    /// The handshake shows who the server is.
+    fn verifies(&self) -> bool {
+        self.secure & 16 == 0
+    }
+
+    /// SCRAM takes thousands of hashes.
+    fn scrams(&self) -> bool {
+        self.auth & 32 != 0
+    }
+
+    fn authentication(&self) -> Authentication {
+        let allowed = |mechanism: &&dyn Mechanism| self.scrams() || !mechanism.name().starts_with("SCRAM");
+        let all: Vec<_> = mechanisms().into_iter().filter(allowed).collect();
+        let login = match self.auth & 7 {
+            0 => return Authentication::Never,
+            1 => Login::password(USER, PASSWORD).map(|login| login.mechanisms(all)),
+            2 => Login::token(USER, TOKEN),
+            3 => Login::anonymous("trace"),
+            4 => Ok(Login::external()),
+            5 => Login::password(USER, PASSWORD).and_then(|login| login.mechanisms(all).authorization_identity("boss")),
+            6 => Login::password(USER, PASSWORD).map(|login| login.mechanisms([sasl::CRAM_MD5, sasl::LOGIN])),
+            _ => Login::token(USER, format!("{TOKEN}{}", "0".repeat(400))),
+        };
+        let login = login.expect("a good login");
+        match self.auth & 8 {
+            0 => Authentication::Required(login),
+            _ => Authentication::IfAvailable(login),
+        }
+    }
+
     /// Whether a write fails.
     fn mutes(&self) -> bool {
         self.flags >> 4 & 3 == 3
@@ -41,6 +90,11 @@ impl Setup {
         if self.flags & 8 != 0 {
             config.in_flight = 40;
         }
+        config.tls = self.tls();
+        config.authentication = self.authentication();
+        config.allow_clear_text_auth = self.auth & 16 != 0;
+        config.nonces = Some(nonce);
+        config.server_name = "mail.example.org".to_string();
         config
     }
 }
@@ -186,7 +240,8 @@ impl Run {
                     assert!(judged || pending.probe, "accepted without a word: {outcome:?}");
                     // MAIL, each RCPT, and the verdict.
                     self.needed += 1 + accepted + usize::from(judged);
-                    assert!(positive() >= self.needed, "{} are too few: {outcome:?}", positive());
+                    let needed = self.needed + usize::from(self.client.mechanism().is_some());
+                    assert!(positive() >= needed, "{} are too few: {outcome:?}", positive());
                 }
                 self.wanted.take_if(|(wanted, _)| wanted == id);
             }
@@ -219,9 +274,23 @@ fn run(setup: &Setup, octets: &[u8], by_octet: bool) -> Seen {
         streams: Vec::new(),
         needed: 2,
     };
-    run.client.set_transcript(Box::new(|entry| {
-        assert!(!entry.to_string().contains(char::is_control), "a control character in the transcript");
+    let watched = !by_octet && setup.auth & 7 != 0;
+    let shown = Arc::new(Mutex::new(String::new()));
+    let tap = Arc::clone(&shown);
+    run.client.set_transcript(Box::new(move |entry| {
+        let line = entry.to_string();
+        assert!(!line.contains(char::is_control), "a control character in the transcript");
+        if watched {
+            tap.lock().expect("one thread").push_str(&format!("{line}\n{entry:?}\n"));
+        }
     }));
+    let show = |thing: &dyn Debug| {
+        if watched {
+            shown.lock().expect("one thread").push_str(&format!("{thing:?}\n"));
+        }
+    };
+    // What was written before TLS, and before TLS with the right server.
+    let (mut clear, mut exposed) = (None, None);
     // Small letters, and what follows them, wait until the client has nothing to do.
     let mut late = setup.actions.iter().copied().peekable();
     while let Some(action) = late.next_if(|action| action & 32 == 0) {
@@ -231,12 +300,15 @@ fn run(setup: &Setup, octets: &[u8], by_octet: bool) -> Seen {
     let mut feed = Feed { rest: octets, by_octet, given: Vec::new() };
     let mut rx = BytesMut::new();
     let (mut written, mut events) = (Vec::new(), Vec::new());
+    let mut failure = None;
     let (mut steps, mut wants, mut interrupting, mut muted, mut ended) = (0, 0, false, false, false);
     let end = loop {
         steps += 1;
         assert!(steps <= 8192 + 4 * feed.given.len() + written.len(), "the client spins");
         match run.client.step(now, &mut rx) {
             Ok(Step::Event(event)) => {
+                show(&event);
+                show(&run.client);
                 run.told(&event, || feed.positive(rx.len()));
                 if matches!(event, Event::WantContent(_)) {
                     wants += 1;
@@ -258,6 +330,36 @@ fn run(setup: &Setup, octets: &[u8], by_octet: bool) -> Seen {
             }
             Ok(Step::Close) => break Ok(()),
             Err(error) => break Err(error),
+            Ok(Step::UpgradeTls) => {
+                assert!(clear.is_none() && !muted && rx.is_empty(), "no time for TLS");
+                assert!(!run.client.output().has_remaining(), "something is left to write in clear");
+                show(&run.client);
+                match setup.secure >> 2 & 3 {
+                    0 | 1 => {
+                        let facts = tls(setup.verifies(), setup.secure & 32 != 0);
+                        assert_eq!(run.client.tls_established(&mut rx, facts), Ok(()));
+                        clear = Some(written.len());
+                        exposed = setup.verifies().then_some(written.len());
+                        // STARTTLS and another hello.
+                        run.needed += if setup.tls() == TlsPolicy::Implicit { 0 } else { 2 };
+                        continue;
+                    }
+                    2 => {
+                        run.client.tls_failed();
+                        failure = Some(Error::Tls(TlsError::Handshake));
+                        continue;
+                    }
+                    _ if feed.next(&mut rx).is_some() => {
+                        if setup.interrupt & 16 != 0 {
+                            let taken = run.client.tls_established(&mut rx, TlsInfo::default());
+                            assert_eq!(taken, Err(ApiMisuse::OctetsInClear));
+                        }
+                        failure = Some(PeerFault::BehindStartTls.into());
+                        continue;
+                    }
+                    _ => {}
+                }
+            }
             Ok(Step::Decide) if muted => panic!("nothing is left to decide"),
             Ok(Step::Decide) if interrupting => match feed.next(&mut rx) {
                 Some(line) => {
@@ -289,15 +391,61 @@ fn run(setup: &Setup, octets: &[u8], by_octet: bool) -> Seen {
         }
     };
 
+    if let Some(failure) = failure {
+        assert_eq!(end, Err(failure), "what went wrong where TLS begins is fatal");
+    }
+    check_secrecy(setup, &written, clear, exposed);
+    let mail = contains(&written, b"MAIL FROM:");
+    let authenticates = matches!(setup.authentication(), Authentication::Required(_));
+    assert!(!mail || !authenticates || run.client.mechanism().is_some(), "mail from nobody");
     let last = rx.clone();
     rx.extend_from_slice(b"250 2.0.0 more\r\n");
     for _ in 0..2 {
         assert_eq!(run.client.step(now, &mut rx), end.clone().map(|()| Step::Close), "the end is final ({last:?})");
     }
+    let late = run.client.tls_established(&mut BytesMut::new(), TlsInfo::default());
+    assert_eq!(late, Err(ApiMisuse::NoHandshake));
+    if watched {
+        show(&run.client);
+        let mut shown = shown.lock().expect("one thread");
+        if let Err(error) = &end {
+            shown.push_str(&format!("{error}\n{error:?}\n"));
+        }
+        // The server may say whatever it likes.
+        assert!(!shows_secret(shown.as_bytes()) || shows_secret(octets), "a secret is shown: {shown}");
+    }
     assert!(!run.client.output().has_remaining(), "something is left to write");
     assert!(run.pending.iter().all(|pending| pending.outcomes == 1), "not one outcome for each: {events:?}");
     check_lines(&written, end.is_err());
     Seen { written: written.escape_ascii().to_string(), events, end }
+}
+
+fn contains(octets: &[u8], what: &[u8]) -> bool {
+    octets.windows(what.len()).any(|window| window == what)
+}
+
+/// `clear` and `exposed` are how much was written before TLS and before TLS with the right server, if that came.
+fn check_secrecy(setup: &Setup, written: &[u8], clear: Option<usize>, exposed: Option<usize>) {
+    let clear = &written[..clear.unwrap_or(written.len())];
+    let harmless = |line: &[u8]| matches!(line, b"EHLO client.example\r\n" | b"STARTTLS\r\n" | b"QUIT\r\n");
+    match setup.tls() {
+        TlsPolicy::None | TlsPolicy::Opportunistic => {}
+        TlsPolicy::Required => {
+            let mut lines = clear.split_inclusive(|octet| *octet == b'\n');
+            assert!(lines.all(harmless), "{} in clear", clear.escape_ascii());
+        }
+        TlsPolicy::Implicit => assert!(clear.is_empty(), "{} in clear", clear.escape_ascii()),
+    }
+    let exposed = &written[..exposed.unwrap_or(written.len())];
+    if setup.auth & 16 == 0 {
+        assert!(!shows_secret(exposed), "a secret in {}", exposed.escape_ascii());
+    }
+}
+
+/// Whether one of the server's lines asks for more than the fewest iterations of SCRAM.
+fn asks_for_much(octets: &[u8]) -> bool {
+    let words = octets.split(|octet| matches!(octet, b' ' | b'-' | b'\t' | b'\r' | b'\n'));
+    words.filter_map(|word| STANDARD.decode(word).ok()).any(|message| smtp_fuzz::is_costly(&message))
 }
 
 /// When the session failed, a streamed message may have been given up in the middle of a line.
@@ -310,10 +458,15 @@ fn check_lines(written: &[u8], failed: bool) {
     assert!(before == b'\n' || failed && before != b'\r', "no line end in {}", written.escape_ascii());
 }
 
-fuzz_target!(|data: &[u8]| {
-    let Some(([flags, actions @ .., interrupt], octets)) = data.split_first_chunk::<{ REQUESTS + 2 }>() else {
-        return;
+fuzz_target!(|data: &[u8]| -> Corpus {
+    let Some(([flags, actions @ .., interrupt, secure, auth], octets)) = data.split_first_chunk::<{ REQUESTS + 4 }>()
+    else {
+        return Corpus::Reject;
     };
-    let setup = Setup { flags: *flags, actions: *actions, interrupt: *interrupt };
+    let setup = Setup { flags: *flags, actions: *actions, interrupt: *interrupt, secure: *secure, auth: *auth };
+    if setup.scrams() && asks_for_much(octets) {
+        return Corpus::Reject;
+    }
     assert_eq!(run(&setup, octets, false), run(&setup, octets, true));
+    Corpus::Keep
 });
