@@ -1,7 +1,8 @@
 //! Our client and our server understand each other: whatever a message holds and however the streams between them
-//! are cut, the server receives this message with the client's policy applied, all of it and nothing else.
+//! are cut, with or without TLS, by whatever mechanism the client authenticates, the server receives this message with
+//! the client's policy applied, all of it and nothing else. With the wrong password it receives nothing.
 //!
-//! Input: configuration, pieces (one octet each), then the content of the message.
+//! Input: configuration, pieces, TLS and mechanism (one octet each), then the content of the message.
 #![no_main]
 
 use std::collections::VecDeque;
@@ -10,11 +11,12 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
-use smtp_fuzz::{Cuts, applied, policy, write};
-use smtp_proto::client::{self, Client, Content, Envelope};
+use smtp_fuzz::{Cuts, PASSWORD, TOKEN, USER, applied, mechanisms, nonce, policy, tls, verdict, write};
+use smtp_proto::client::{self, Authentication, Client, Content, Envelope};
+use smtp_proto::sasl::{self, Login, Mechanism};
 use smtp_proto::server::{self, CloseReason, Decision, ResetReason, Server};
 use smtp_proto::wire::BareNewline;
-use smtp_proto::{Error, Instant, Machine, Step, Unsendable};
+use smtp_proto::{AuthenticationError, Error, Instant, Machine, Step, Unsendable};
 
 /// One side of the connection, with what is on its way to it.
 struct Side<M: Machine> {
@@ -23,11 +25,14 @@ struct Side<M: Machine> {
     arriving: VecDeque<u8>,
     cuts: Cuts,
     over: bool,
+    /// It waits for the handshake.
+    upgrades: bool,
 }
 
 impl<M: Machine> Side<M> {
     fn new(machine: M, cuts: u8) -> Self {
-        Self { machine, rx: BytesMut::new(), arriving: VecDeque::new(), cuts: Cuts::new(cuts), over: false }
+        let cuts = Cuts::new(cuts);
+        Self { machine, rx: BytesMut::new(), arriving: VecDeque::new(), cuts, over: false, upgrades: false }
     }
 
     /// One step, with the reading and writing it asks for.
@@ -47,15 +52,49 @@ impl<M: Machine> Side<M> {
                 let length = self.cuts.length().min(self.arriving.len());
                 self.rx.extend(self.arriving.drain(..length));
             }
+            Step::UpgradeTls => self.upgrades = true,
             Step::Decide => {}
             Step::Close => self.over = true,
         }
         Ok(None)
     }
+
+    fn establish(&mut self, verified: bool) {
+        assert!(self.arriving.is_empty(), "octets in clear where TLS begins");
+        self.upgrades = false;
+        self.machine.tls_established(&mut self.rx, tls(verified, true)).expect("it waits for TLS");
+    }
+}
+
+/// The policies of both sides, and what happens before the hello that counts.
+fn policies(way: u8) -> (client::TlsPolicy, server::TlsPolicy, &'static str) {
+    match way & 3 {
+        0 => (client::TlsPolicy::Opportunistic, server::TlsPolicy::None, "connected hello "),
+        1 => (client::TlsPolicy::Opportunistic, server::TlsPolicy::Offered, "connected hello starttls hello "),
+        2 => (client::TlsPolicy::Required, server::TlsPolicy::Required, "connected hello starttls hello "),
+        _ => (client::TlsPolicy::Implicit, server::TlsPolicy::Implicit, "connected hello "),
+    }
+}
+
+/// By which mechanism the client authenticates, if it does: those that can be served with this policy.
+fn mechanism(way: u8) -> Option<&'static dyn Mechanism> {
+    let number = usize::from(way >> 2 & 15).checked_sub(1)?;
+    let bound = |mechanism: &'static dyn Mechanism| mechanism.name().ends_with("-PLUS") || mechanism == sasl::EXTERNAL;
+    mechanisms().get(number).copied().filter(|mechanism| way & 3 != 0 || !bound(*mechanism))
+}
+
+fn login(mechanism: &'static dyn Mechanism, wrong: bool) -> Login {
+    let login = match mechanism.name() {
+        "OAUTHBEARER" | "XOAUTH2" => Login::token(USER, if wrong { "wrong" } else { TOKEN }),
+        "EXTERNAL" => Ok(Login::external()),
+        "ANONYMOUS" => Login::anonymous(USER),
+        _ => Login::password(USER, if wrong { "wrong" } else { PASSWORD }),
+    };
+    login.expect("a good login").mechanisms([mechanism])
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Some(([config, cuts], content)) = data.split_first_chunk() else {
+    let Some(([config, cuts, way], content)) = data.split_first_chunk() else {
         return;
     };
     let (clients, servers) = (policy(*config), policy(config >> 2));
@@ -67,11 +106,25 @@ fuzz_target!(|data: &[u8]| {
     let mut config_of_client = client::Config::new("client.example").expect("a valid name");
     config_of_client.bare_newline = clients;
     config_of_client.text_line = usize::MAX;
+    let mechanism = mechanism(*way);
+    let wrong = way & 128 != 0;
+    let (policy_of_client, policy_of_server, hello) = policies(*way);
+    config_of_client.tls = policy_of_client;
+    config_of_client.allow_clear_text_auth = true;
+    config_of_client.nonces = Some(nonce);
+    if let Some(mechanism) = mechanism {
+        config_of_client.authentication = Authentication::Required(login(mechanism, wrong));
+    }
     let mut config_of_server = server::Config::new("mail.example.org").expect("a valid name");
     config_of_server.bare_newline = servers;
     config_of_server.allow_nul = true;
     config_of_server.pipelining = config & 32 == 0;
     config_of_server.limits.text_line = usize::MAX;
+    config_of_server.tls = policy_of_server;
+    config_of_server.mechanisms = mechanisms();
+    config_of_server.require_auth = mechanism.is_some();
+    config_of_server.allow_clear_text_auth = true;
+    config_of_server.nonces = Some(nonce);
 
     let mut client = Side::new(Client::new(config_of_client, now), *cuts);
     let mut server = Side::new(Server::new(Arc::new(config_of_server), now), cuts.wrapping_mul(7));
@@ -109,15 +162,30 @@ fuzz_target!(|data: &[u8]| {
                 failure = Some(error);
             }
         }
+        if client.upgrades && server.upgrades {
+            client.establish(false);
+            server.establish(true);
+        }
         let Some(event) = server.step(now, &mut client).expect("a server never fails") else {
             continue;
         };
         if event.is_question() {
-            server.machine.decide(Decision::Accept).expect("a question");
+            let decision = match &event {
+                server::Event::Authenticate(credentials) => Decision::Verdict(verdict(credentials)),
+                _ => Decision::Accept,
+            };
+            server.machine.decide(decision).expect("a question");
         }
         dialogue.push_str(match event {
             server::Event::Connected => "connected ",
             server::Event::Hello(_) => "hello ",
+            server::Event::StartTls => "starttls ",
+            server::Event::Authenticate(_) => "authenticate ",
+            server::Event::Authenticated(identity) => {
+                assert_eq!(Some(&*identity.mechanism), mechanism.map(|mechanism| mechanism.name()));
+                "authenticated "
+            }
+            server::Event::AuthenticationFailed(_) => "failed ",
             server::Event::Mail(mail) => {
                 // What a lenient reader would see may have more dots than the content.
                 let exact = clients != BareNewline::Pass || !stray;
@@ -148,24 +216,35 @@ fuzz_target!(|data: &[u8]| {
     let [outcome] = outcomes.as_slice() else {
         panic!("not one outcome: {outcomes:?}");
     };
+    let free = mechanism.is_none_or(|mechanism| matches!(mechanism.name(), "ANONYMOUS" | "EXTERNAL"));
+    let dialogue = dialogue.strip_prefix(hello).expect("the hello comes first");
+    if wrong && !free {
+        let refused = |error: &Error| matches!(error, Error::Authentication(AuthenticationError::Refused { .. }));
+        assert!(failure.as_ref().is_some_and(refused) && outcome.error == failure, "{outcome:?}, {failure:?}");
+        assert_eq!(dialogue, "authenticate failed quit");
+        return;
+    }
+    let authenticated = if mechanism.is_some() { "authenticate authenticated " } else { "" };
+    let messaging = dialogue.strip_prefix(authenticated).expect("authentication comes before messages");
+    assert_eq!(client.machine.mechanism(), mechanism.map(|mechanism| mechanism.name()));
     let unsendable = Some(Error::Unsendable(Unsendable::BareNewline));
     match wanted {
         // Nothing is sent of a message that can be looked through before.
         None if !streamed => {
             assert_eq!((outcome.error.as_ref(), failure), (unsendable.as_ref(), None));
-            assert_eq!(dialogue, "connected hello quit");
+            assert_eq!(messaging, "quit");
         }
         None => {
             assert_eq!((outcome.error.as_ref(), failure), (unsendable.as_ref(), unsendable.clone()));
-            assert_eq!(dialogue, "connected hello mail recipient data given-up disconnected");
+            assert_eq!(messaging, "mail recipient data given-up disconnected");
         }
         Some(_) if clients == BareNewline::Pass && servers == BareNewline::Reject && stray => {
             assert!(refusal.is_some() && !outcome.is_delivered() && failure.is_none(), "{outcome:?}");
-            assert_eq!(dialogue, "connected hello mail recipient data refused quit");
+            assert_eq!(messaging, "mail recipient data refused quit");
         }
         Some(wanted) => {
             assert!(outcome.is_delivered() && failure.is_none() && messages == 1, "{outcome:?}");
-            assert_eq!(dialogue, "connected hello mail recipient data message quit");
+            assert_eq!(messaging, "mail recipient data message quit");
             if clients != BareNewline::Pass || !stray {
                 assert_eq!(received.escape_ascii().to_string(), wanted.escape_ascii().to_string());
             }
