@@ -218,7 +218,7 @@ fn match_up(mechanism: &'static dyn Mechanism, context: &Context, apart: bool, f
         named == Some(*name) || is_scram(mechanism) && named == prepared(name).as_deref()
     };
     let judge = |credentials: &Credentials| match credentials.evidence() {
-        Evidence::External | Evidence::Anonymous => Verdict::Accepted,
+        Evidence::External | Evidence::Anonymous(_) => Verdict::Accepted,
         _ if !known(credentials) => credentials.unknown_user(&"pepper".into()),
         Evidence::Token(_) => credentials.verify_token(&(*kept).into()),
         Evidence::Scram(claim) => {
