@@ -4,7 +4,10 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failing test is to fail")]
 
 use std::fmt::Debug;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,7 +16,9 @@ use smtp_proto::client::{self, Client, Envelope};
 use smtp_proto::sasl::{self, ChannelBinding, Login, Mechanism};
 use smtp_proto::server::{self, Decision, Server};
 use smtp_proto::{Instant, Machine, Secret, Step, TlsInfo};
+use smtp_tests::certificates::Authority;
 use smtp_tests::recorder::hexadecimal;
+use smtp_tests::runtime::Runtime;
 use smtp_tests::secrets::occurs;
 
 const PASSWORD: &str = "Vieux-Montmartre";
@@ -285,4 +290,91 @@ fn what_is_sent_in_vain_is_not_recorded() {
     assert_eq!(occurs(PASSWORD.as_bytes(), &shown), None, "{shown}");
     assert!(shown.contains("C: NOOP"), "{shown}");
     assert_eq!(shown.matches("C: AUTH PLAIN ***").count(), 1, "{shown}");
+}
+
+/// The output of a program so far, on both streams.
+struct Program {
+    child: Child,
+    output: Arc<Mutex<String>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Program {
+    fn start(path: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(path);
+        let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let output = Arc::new(Mutex::new(String::new()));
+        let streams: [Box<dyn Read + Send>; 2] =
+            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
+        let reader = |stream: Box<dyn Read + Send>| {
+            let output = Arc::clone(&output);
+            thread::spawn(move || {
+                for line in BufReader::new(stream).lines() {
+                    output.lock().unwrap().push_str(&format!("{}\n", line.unwrap()));
+                }
+            })
+        };
+        let readers = streams.into_iter().map(reader).collect();
+        Self { child, output, readers }
+    }
+
+    /// All that it prints until it ends.
+    fn end(mut self) -> String {
+        self.child.wait().unwrap();
+        self.readers.into_iter().for_each(|reader| reader.join().unwrap());
+        self.output.lock().unwrap().clone()
+    }
+}
+
+#[test]
+fn the_tools_print_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new().unwrap();
+    let certificate = authority.server(&["127.0.0.1"]).unwrap();
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (ca, pem) = (file("ca.pem", authority.pem()), file("certificate.pem", &certificate.certificate));
+    let key = file("key.pem", &certificate.key);
+    let user = format!("jane:{PASSWORD}");
+    for runtime in Runtime::ALL.map(Runtime::name) {
+        for mechanism in ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", "LOGIN"] {
+            let mut receive = Program::start(
+                env!("CARGO_BIN_EXE_receive"),
+                &[
+                    &["--runtime", runtime, "--listen", "127.0.0.1:0", "--tls-cert", &pem, "--tls-key", &key][..],
+                    &["--require-tls", "--require-auth", "--auth", &user, "--mechanisms", mechanism],
+                ]
+                .concat(),
+            );
+            let address = loop {
+                let output = receive.output.lock().unwrap().clone();
+                match output.lines().next() {
+                    Some(line) => {
+                        let line: serde_json::Value = serde_json::from_str(line).expect("it listens");
+                        break line["address"].as_str().expect("an address").to_owned();
+                    }
+                    None => assert_eq!(receive.child.try_wait().unwrap(), None, "it has ended"),
+                }
+            };
+            let sent = Program::start(
+                env!("CARGO_BIN_EXE_send"),
+                &[
+                    &["--runtime", runtime, "--server", &address, "--from", "a@a.test", "--to", "b@b.test"][..],
+                    &["--tls", "required", "--ca", &ca, "--auth", &user, "--mechanism", mechanism, "--transcript"],
+                ]
+                .concat(),
+            );
+            let sent = sent.end();
+            let process = receive.child.id().to_string();
+            assert!(Command::new("kill").arg(process).status().unwrap().success());
+            let received = receive.end();
+            assert!(sent.contains("\"outcome\":\"delivered\""), "{sent}");
+            assert!(sent.contains(&format!("C: AUTH {mechanism}")) && sent.contains("***"), "{sent}");
+            assert!(received.contains("\"accepted\":true"), "{received}");
+            assert_eq!(occurs(PASSWORD.as_bytes(), &format!("{sent}{received}")), None, "{mechanism} on {runtime}");
+        }
+    }
 }

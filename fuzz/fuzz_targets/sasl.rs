@@ -187,8 +187,9 @@ fn exchange(
     panic!("{mechanism:?} has no end");
 }
 
-/// Anybody with anything against a server that keeps something.
-fn match_up(mechanism: &'static dyn Mechanism, context: &Context, fields: &[&str], shown: &mut Shown) {
+/// Anybody with anything against a server that keeps something. Where they are `apart`, each is at an end of its own of
+/// two TLS connections.
+fn match_up(mechanism: &'static dyn Mechanism, context: &Context, apart: bool, fields: &[&str], shown: &mut Shown) {
     let [name, given, kept, rest @ ..] = fields else {
         return;
     };
@@ -217,7 +218,7 @@ fn match_up(mechanism: &'static dyn Mechanism, context: &Context, fields: &[&str
         named == Some(*name) || is_scram(mechanism) && named == prepared(name).as_deref()
     };
     let judge = |credentials: &Credentials| match credentials.evidence() {
-        Evidence::External | Evidence::Anonymous => Verdict::Accepted,
+        Evidence::External | Evidence::Anonymous(_) => Verdict::Accepted,
         _ if !known(credentials) => credentials.unknown_user(&"pepper".into()),
         Evidence::Token(_) => credentials.verify_token(&(*kept).into()),
         Evidence::Scram(claim) => {
@@ -226,7 +227,13 @@ fn match_up(mechanism: &'static dyn Mechanism, context: &Context, fields: &[&str
         }
         _ => credentials.verify_password(&(*kept).into()),
     };
-    let ended = exchange(mechanism, &login, (context, context), &judge, &mut Some, shown);
+    let elsewhere = [ChannelBinding::tls_exporter([0x5a; 32]), ChannelBinding::tls_server_end_point(vec![4; 32])];
+    let mut other = *context;
+    if apart {
+        let count = context.channel_bindings.len();
+        other.channel_bindings = &elsewhere[elsewhere.len() - count..];
+    }
+    let ended = exchange(mechanism, &login, (&other, context), &judge, &mut Some, shown);
     let plus = mechanism.name().ends_with("-PLUS");
     let Some((server, client)) = ended else {
         let unfit = is_scram(mechanism)
@@ -249,7 +256,8 @@ fn match_up(mechanism: &'static dyn Mechanism, context: &Context, fields: &[&str
         // With a prohibited password nobody gets in.
         _ => prepared(given).is_some() && prepared(given) == prepared(kept),
     };
-    assert_eq!(server, open || right && itself, "{mechanism:?} {given:?} {kept:?} {login:?}");
+    let bound = !(plus && apart);
+    assert_eq!(server, open || right && itself && bound, "{mechanism:?} {given:?} {kept:?} {login:?}");
     assert_eq!(client, server, "{mechanism:?}: the two ends do not agree");
 }
 
@@ -318,7 +326,7 @@ fuzz_target!(|data: &[u8]| -> Corpus {
                 return Corpus::Reject;
             };
             if context.nonce.is_some() {
-                match_up(mechanism, &context, &fields, &mut shown);
+                match_up(mechanism, &context, config & 32 != 0, &fields, &mut shown);
             }
             // Names are shown.
             let names = [fields.first(), fields.get(3)].into_iter().flatten();

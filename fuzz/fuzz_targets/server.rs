@@ -122,7 +122,7 @@ impl<'a> Setup<'a> {
         };
         let taken = server.decide(decision.clone());
         if decision == Decision::Verdict(Verdict::Refused) && !matches!(event, Event::Authenticate(_)) {
-            assert_eq!(taken, Err(ApiMisuse::UnfitVerdict));
+            assert_eq!(taken, Err(ApiMisuse::UnfitDecision));
             return Decision::Reply(reply("451 4.3.0 what is replied to that"));
         }
         assert_eq!(taken, Ok(()), "the decision is valid");
@@ -504,18 +504,20 @@ fn last_line(written: &[u8]) -> &[u8] {
     lines.rsplit(|octet| *octet == b'\n').next().unwrap_or_default()
 }
 
+/// What is said when the application agreed to TLS: with octets behind STARTTLS, and without.
+const LAST_WORDS: [[&[u8]; 2]; 2] = [
+    [b"554 5.5.1 Nothing may follow STARTTLS before TLS\r\n", b"554 Nothing may follow STARTTLS before TLS\r\n"],
+    [b"220 2.0.0 Ready to start TLS\r\n", b"220 Ready to start TLS\r\n"],
+];
+
+fn ended_for_octets_in_clear(told: &[Event]) -> bool {
+    told.last() == Some(&Event::Closing(CloseReason::Abuse(Abuse::BehindStartTls)))
+}
+
 /// Octets behind STARTTLS that come with it keep the server from saying that it is ready.
 fn without_last_words<'a>(written: &'a [u8], told: &[Event]) -> &'a [u8] {
-    if told.last() != Some(&Event::Closing(CloseReason::Abuse(Abuse::BehindStartTls))) {
-        return written;
-    }
-    let words: [&[u8]; 4] = [
-        b"220 2.0.0 Ready to start TLS\r\n",
-        b"220 Ready to start TLS\r\n",
-        b"554 5.5.1 Nothing may follow STARTTLS before TLS\r\n",
-        b"554 Nothing may follow STARTTLS before TLS\r\n",
-    ];
-    words.iter().find_map(|words| written.strip_suffix(*words)).unwrap_or(written)
+    let words = LAST_WORDS.iter().flatten().filter(|_| ended_for_octets_in_clear(told));
+    words.into_iter().find_map(|words| written.strip_suffix(*words)).unwrap_or(written)
 }
 
 fn check_replies(mut written: &[u8], told: &[Event]) {
@@ -551,6 +553,10 @@ fuzz_target!(|data: &[u8]| {
     let octets = [&sent[..clear], sent.get(clear + 1..).unwrap_or_default()].concat();
     let whole = run(&setup, &octets, clear, None, usize::MAX);
     check_replies(&whole.0, &whole.1);
+    if ended_for_octets_in_clear(&whole.1) && setup.handshake != 3 && setup.config.tls != TlsPolicy::Implicit {
+        let refused = LAST_WORDS[0].iter().any(|words| whole.0.ends_with(words));
+        assert!(refused || setup.breaks(), "ready for TLS in spite of octets in clear");
+    }
     let pieces = run(&setup, &octets, clear, Some(Cuts::new(*cuts)), Cuts::new(*cuts).length());
     check_replies(&pieces.0, &pieces.1);
     let said = [&whole, &pieces].map(|(written, told)| without_last_words(written, told));

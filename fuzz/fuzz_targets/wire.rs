@@ -1,5 +1,6 @@
 //! What parses can be written, and reads back the same: commands, replies, addresses, names, capabilities. Nothing
-//! that is written for the wire has a control character in it, and a reply is the same in every segmentation.
+//! that is written for the wire has a control character in it, and a reply is the same in every segmentation. The one
+//! thing that is not written is the initial response of AUTH.
 #![no_main]
 
 use std::fmt::{Debug, Display};
@@ -33,7 +34,14 @@ fn command(line: &[u8]) {
     };
     let written = command.to_string();
     assert!(!written.contains(char::is_control), "{written:?}");
-    assert_eq!(Command::parse(written.as_bytes()).as_ref(), Ok(&command), "{written:?}");
+    let again = Command::parse(written.as_bytes());
+    if let Command::Auth { mechanism, initial_response: Some(_) } = &command {
+        // What is secret is not written.
+        assert_eq!(written, format!("AUTH {mechanism} ***"));
+        assert!(matches!(again, Ok(Command::Auth { initial_response: Some(_), .. })), "{written:?}");
+        return;
+    }
+    assert_eq!(again.as_ref(), Ok(&command), "{written:?}");
 }
 
 fn addresses(text: &str) {

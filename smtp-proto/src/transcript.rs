@@ -17,8 +17,8 @@ pub enum Speaker {
     Server,
 }
 
-/// One entry of a transcript. Displayed as `C: EHLO client.example`, with what is secret as `***`, and with everything escaped that could act on a
-/// terminal.
+/// One entry of a transcript. Displayed as `C: EHLO client.example`, with what is secret as `***`, and with everything
+/// escaped that could act on a terminal.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Entry<'a> {

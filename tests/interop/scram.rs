@@ -277,11 +277,11 @@ fn refused_by_send(runtime: &str, used: &str, fault: &str, words: &[&str]) {
 }
 
 fn send_refuses_a_server_that_does_not_know_the_password(runtime: &str) {
-    refused_by_send(runtime, PASSWORD, "signature", &["prove"]);
+    refused_by_send(runtime, PASSWORD, "signature", &["proof", "is wrong"]);
 }
 
 fn send_refuses_a_server_that_lets_it_in_without_proof(runtime: &str) {
-    refused_by_send(runtime, PASSWORD, "unproven", &["prove"]);
+    refused_by_send(runtime, PASSWORD, "unproven", &["without proving"]);
 }
 
 fn send_refuses_the_nonce_of_another_exchange(runtime: &str) {

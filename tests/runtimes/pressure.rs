@@ -23,10 +23,15 @@ fn wide() -> (TcpStream, TcpStream) {
 
 /// A connection whose buffers hold next to nothing.
 pub(super) fn tight() -> (TcpStream, TcpStream) {
+    buffering(1024)
+}
+
+/// The same with buffers of this size. Below a few KiB, what does not fit waits for timers of the system.
+pub(super) fn buffering(octets: u32) -> (TcpStream, TcpStream) {
     let socket = || {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.set_send_buffer_size(1024).unwrap();
-        socket.set_recv_buffer_size(1024).unwrap();
+        socket.set_send_buffer_size(octets).unwrap();
+        socket.set_recv_buffer_size(octets).unwrap();
         socket
     };
     on_tokio(async {

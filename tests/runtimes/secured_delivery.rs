@@ -10,7 +10,7 @@ use smtp_proto::server::{self, CloseReason};
 use smtp_tests::runtime::Runtime;
 
 use super::delivery::pairs;
-use super::pressure::tight;
+use super::pressure::buffering;
 use super::secured::{
     End, NAME, Secure, client_policy, client_tls, connect_secured, server_policy, server_tls, tls_client,
 };
@@ -107,8 +107,8 @@ fn send_over(runtime: Runtime, stream: TcpStream, envelope: Envelope) -> Result<
 
 fn a_client_under_tls_does_not_wait_for_a_server_that_waits_for_it(runtime: Runtime) {
     // PIPE-006: as in clear. The server reads nothing while it writes, and has a lot to say.
-    let recipients = if runtime == Runtime::Blocking { 200 } else { 2000 };
-    let (ours, theirs) = tight();
+    let recipients = if runtime == Runtime::Blocking { 600 } else { 2000 };
+    let (ours, theirs) = buffering(4 * 1024);
     let server = thread::spawn(move || {
         let mut peer = Secure::serve(theirs);
         peer.say("220 raw.example.net\r\n");
@@ -130,7 +130,7 @@ fn a_client_under_tls_does_not_wait_for_a_server_that_waits_for_it(runtime: Runt
 
 fn a_client_under_tls_that_ends_before_it_reads_gets_all_replies(runtime: Runtime) {
     const HELLOS: usize = 400;
-    let (ours, theirs) = tight();
+    let (ours, theirs) = buffering(8 * 1024);
     let server = thread::spawn(move || {
         let mut config = server_policy(server::TlsPolicy::Implicit);
         config.limits.junk_commands = u32::MAX;

@@ -9,6 +9,8 @@ pub mod runtime;
 pub mod secrets;
 pub mod transcript;
 
+use std::ffi::OsString;
+
 use smtp_proto::{Secret, sasl};
 
 /// The examples of the README, compiled and run with the other tests.
@@ -50,14 +52,24 @@ pub fn bare_newline(name: &str) -> Result<smtp_proto::wire::BareNewline, &'stati
 /// # Errors
 /// When one is not known.
 pub fn mechanisms(names: &str) -> Result<Vec<&'static dyn sasl::Mechanism>, String> {
-    names.split(',').map(|name| sasl::find(name).ok_or_else(|| format!("no mechanism {name}"))).collect()
+    let mut found = Vec::new();
+    for name in names.split(',') {
+        let mechanism = sasl::find(name).ok_or_else(|| format!("no mechanism {name}"))?;
+        if !found.contains(&mechanism) {
+            found.push(mechanism);
+        }
+    }
+    Ok(found)
 }
 
 /// `USER:PASSWORD` on a command line.
 ///
 /// # Errors
-/// When there is no colon.
-pub fn user_and_password(text: &str) -> Result<(String, Secret), &'static str> {
-    let (user, password) = text.split_once(':').ok_or("USER:PASSWORD")?;
-    Ok((user.to_owned(), password.into()))
+/// When it is not that; the error does not repeat it.
+pub fn user_and_password(text: OsString) -> Result<(String, Secret), &'static str> {
+    let text = text.into_string().map_err(|_| "--auth: USER:PASSWORD has to be UTF-8")?;
+    match text.split_once(':') {
+        Some((user, password)) if !user.is_empty() && !password.is_empty() => Ok((user.to_owned(), password.into())),
+        _ => Err("--auth: USER:PASSWORD, with a colon between the two and neither of them empty"),
+    }
 }

@@ -31,7 +31,8 @@ pub struct Envelope {
     pub smtputf8: bool,
     /// Whether the message must not travel without verified TLS, here and further on (REQUIRETLS, RFC 8689).
     pub requiretls: bool,
-    /// Further parameters of MAIL. The server must know them; SIZE, BODY, SMTPUTF8 and REQUIRETLS are added where they are due.
+    /// Further parameters of MAIL. The server must know them; SIZE, BODY, SMTPUTF8 and REQUIRETLS are added where they
+    /// are due.
     pub parameters: Vec<Parameter>,
 }
 

@@ -1,7 +1,7 @@
 //! The client: intents go in, commands come out; replies come in, outcomes go out.
 //!
-//! `send` decides what is written when, `receive` what a reply means, `secure` does TLS and authentication; this file holds the state, time, the intents,
-//! and the ways a session ends.
+//! `send` decides what is written when, `receive` what a reply means, `secure` does TLS and authentication; this file
+//! holds the state, time, the intents, and the ways a session ends.
 
 mod config;
 mod envelope;

@@ -53,8 +53,8 @@ impl Awaited {
 }
 
 impl Purpose {
-    /// Whether the reply can be of this kind. 3yz is for AUTH and DATA, which in turn is never simply done; a command of the
-    /// application's own may get anything.
+    /// Whether the reply can be of this kind. 3yz is for AUTH and DATA, which in turn is never simply done; a command
+    /// of the application's own may get anything.
     fn allows(self, severity: Severity) -> bool {
         match (self, severity) {
             (Self::Command(_) | Self::Auth, _) | (_, Severity::Temporary | Severity::Permanent) => true,

@@ -76,7 +76,7 @@ impl ServerExchange for SingleQuestion {
 
     fn decided(&mut self, verdict: Verdict) -> ServerStep {
         match (core::mem::replace(&mut self.state, State::Over), verdict, self.refusal) {
-            (State::Deciding, Verdict::Accepted, _) => ServerStep::Accepted,
+            (State::Deciding, Verdict::Accepted | Verdict::AcceptedAs(_), _) => ServerStep::Accepted,
             (State::Deciding, _, Some(refusal)) => {
                 self.state = State::Refusing;
                 ServerStep::Challenge(refusal.into())

@@ -33,8 +33,8 @@ Usage: receive --runtime tokio|async-std|blocking --listen ADDR:PORT [options]
   --auth USER:PASSWORD          let this user authenticate; may be repeated
   --require-auth                take no mail from others
   --mechanisms LIST             separated by commas, of PLAIN, LOGIN, CRAM-MD5, SCRAM-SHA-1, SCRAM-SHA-256, their
-                                variants ending in -PLUS, EXTERNAL, ANONYMOUS (SCRAM-SHA-256-PLUS, SCRAM-SHA-256,
-                                PLAIN and LOGIN where there is a user)
+                                variants ending in -PLUS, XOAUTH2, OAUTHBEARER (the password is the token), ANONYMOUS
+                                (SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN and LOGIN where there is a user)
   --allow-clear-text-auth       let passwords be sent without TLS
 
 Prints one JSON object a line. Port 0 takes a free port; the first line tells which. SIGTERM and SIGINT end it when
@@ -74,7 +74,7 @@ fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
             Long("tls-key") => key = Some(PathBuf::from(parser.value()?)),
             Long("implicit-tls") => implicit_tls = true,
             Long("require-tls") => require_tls = true,
-            Long("auth") => users.push(smtp_tests::user_and_password(&parser.value()?.string()?)?),
+            Long("auth") => users.push(smtp_tests::user_and_password(parser.value()?)?),
             Long("require-auth") => require_auth = true,
             Long("mechanisms") => mechanisms = Some(parser.value()?.parse_with(smtp_tests::mechanisms)?),
             Long("allow-clear-text-auth") => allow_clear_text_auth = true,
@@ -97,6 +97,9 @@ fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
         (None, None) => None,
         _ => return Err("--tls-cert and --tls-key belong together".into()),
     };
+    if require_auth && users.is_empty() && mechanisms.is_none() {
+        return Err("--require-auth: nobody can authenticate; --auth is missing".into());
+    }
     config.requiretls = tls.is_some();
     config.require_auth = require_auth;
     config.allow_clear_text_auth = allow_clear_text_auth;

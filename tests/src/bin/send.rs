@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use smtp_proto::adapter::tls::ClientTls;
 use smtp_proto::adapter::{Error, TlsProblem};
 use smtp_proto::client::{Authentication, Config, Envelope, Outcome, RecipientOutcome, Timeouts, TlsPolicy, Verdict};
-use smtp_proto::sasl::Login;
+use smtp_proto::sasl::{Login, Mechanism};
 use smtp_proto::transcript::Tap;
 use smtp_proto::wire::Reply;
 use smtp_tests::runtime::{Connecting, Mailer, Runtime, connect};
@@ -34,7 +34,8 @@ Usage: send --runtime tokio|async-std|blocking --server HOST:PORT --from ADDRESS
   --ca PEM               whom to trust, instead of whom the system trusts
   --tls-name NAME        the name the server's certificate must have, instead of HOST
   --auth USER:PASSWORD   authenticate
-  --mechanism NAME       by this mechanism only (the strongest that is offered)
+  --mechanism NAME       by this mechanism only, or these, separated by commas (the strongest that is offered); with
+                         XOAUTH2 or OAUTHBEARER the password is the token
   --allow-clear-text-auth   send the password without TLS, if there is none
   --timeout SECONDS      how long to wait for each reply (as RFC 5321 says)
 
@@ -92,7 +93,7 @@ fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
             Long("tls") => policy_on_tls = parser.value()?.parse_with(tls_policy)?,
             Long("ca") => ca = Some(PathBuf::from(parser.value()?)),
             Long("tls-name") => tls_name = Some(parser.value()?.string()?),
-            Long("auth") => user = Some(smtp_tests::user_and_password(&parser.value()?.string()?)?),
+            Long("auth") => user = Some(smtp_tests::user_and_password(parser.value()?)?),
             Long("mechanism") => mechanism = Some(parser.value()?.parse_with(smtp_tests::mechanisms)?),
             Long("allow-clear-text-auth") => allow_clear_text_auth = true,
             Short('h') | Long("help") => return Ok(None),
@@ -106,10 +107,21 @@ fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
     if let Some(policy) = policy {
         config.bare_newline = policy;
     }
+    if mechanism.is_some() && user.is_none() {
+        return Err("--mechanism: --auth is missing".into());
+    }
+    if (ca.is_some() || tls_name.is_some()) && policy_on_tls == TlsPolicy::None {
+        return Err("--ca and --tls-name need --tls opportunistic, required or implicit".into());
+    }
     config.tls = policy_on_tls;
     config.allow_clear_text_auth = allow_clear_text_auth;
     if let Some((name, password)) = user {
-        let login = Login::password(name, password).map_err(|error| error.to_string())?;
+        let named = |name| mechanism.iter().flatten().any(|mechanism: &&dyn Mechanism| mechanism.name() == name);
+        let login = match named("XOAUTH2") || named("OAUTHBEARER") {
+            true => Login::token(name, password),
+            false => Login::password(name, password),
+        };
+        let login = login.map_err(|error| error.to_string())?;
         config.authentication = Authentication::Required(match mechanism {
             Some(mechanism) => login.mechanisms(mechanism),
             None => login,

@@ -40,12 +40,12 @@ impl Pem {
 
     /// The first key in it.
     pub(super) fn key(&self) -> Result<PrivateKeyDer<'static>, SetupError> {
-        const ENCRYPTED: &[u8] = b"-----BEGIN ENCRYPTED PRIVATE KEY-----";
+        // In the form of PKCS #8, and in the older one.
+        const ENCRYPTED: [&[u8]; 2] = [b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED"];
         let place = || self.place.clone();
+        let encrypted = ENCRYPTED.iter().any(|mark| memchr::memmem::find(&self.text, mark).is_some());
         PrivateKeyDer::from_pem_slice(&self.text).map_err(|error| match error {
-            pem::Error::NoItemsFound if memchr::memmem::find(&self.text, ENCRYPTED).is_some() => {
-                SetupError::EncryptedKey { place: place() }
-            }
+            _ if encrypted => SetupError::EncryptedKey { place: place() },
             pem::Error::NoItemsFound => SetupError::NoKey { place: place() },
             _ => SetupError::DamagedPem { place: place() },
         })

@@ -6,12 +6,15 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
-use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ServerSessionMemoryCache, WebPkiClientVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use super::client::unusable;
 use super::pem::Pem;
 use super::{SetupError, default_provider};
+
+/// How many sessions can be resumed, as many as rustls keeps by itself.
+const KEPT_SESSIONS: usize = 256;
 
 /// TLS in a server: its certificate, and which certificates of clients it trusts. TLS 1.2 and 1.3.
 ///
@@ -20,7 +23,6 @@ use super::{SetupError, default_provider};
 #[derive(Clone)]
 pub struct ServerTls {
     config: Arc<RwLock<Arc<ServerConfig>>>,
-    clients: Arc<dyn ClientCertVerifier>,
 }
 
 impl ServerTls {
@@ -54,7 +56,7 @@ impl ServerTls {
 
     /// With a configuration of one's own. Clients' certificates that its verifier takes count as verified.
     pub fn from_config(config: Arc<ServerConfig>) -> Self {
-        Self { config: Arc::new(RwLock::new(config)), clients: WebPkiClientVerifier::no_client_auth() }
+        Self { config: Arc::new(RwLock::new(config)) }
     }
 
     /// Asks clients for a certificate, and trusts those of these authorities, in PEM (SASL EXTERNAL, RFC 4422
@@ -76,12 +78,12 @@ impl ServerTls {
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(SetupError::Provider)?
-            .with_client_cert_verifier(Arc::clone(&clients))
+            .with_client_cert_verifier(clients)
             .with_cert_resolver(Arc::clone(&config.cert_resolver));
-        Ok(Self { config: Arc::new(RwLock::new(Arc::new(config))), clients })
+        Ok(Self::from_config(Arc::new(config)))
     }
 
-    /// Has another certificate from now on. On errors all stays as it was.
+    /// Has another certificate from now on, and all else as before. On errors everything stays as it was.
     ///
     /// # Errors
     /// As [`ServerTls::from_pem_files`].
@@ -90,7 +92,7 @@ impl ServerTls {
         self.replace(&certificates, &key)
     }
 
-    /// Has another certificate from now on. On errors all stays as it was.
+    /// Has another certificate from now on, and all else as before. On errors everything stays as it was.
     ///
     /// # Errors
     /// As [`ServerTls::from_pem_files`].
@@ -110,14 +112,21 @@ impl ServerTls {
     }
 
     fn new(certificates: &Pem, key: &Pem, provider: Arc<CryptoProvider>) -> Result<Self, SetupError> {
-        let clients = WebPkiClientVerifier::no_client_auth();
-        let config = configuration(certificates, key, provider, Arc::clone(&clients))?;
-        Ok(Self { config: Arc::new(RwLock::new(Arc::new(config))), clients })
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(SetupError::Provider)?
+            .with_no_client_auth()
+            .with_single_cert(certificates.certificates()?, key.key()?)
+            .map_err(unusable)?;
+        Ok(Self::from_config(Arc::new(config)))
     }
 
     fn replace(&self, certificates: &Pem, key: &Pem) -> Result<(), SetupError> {
-        let provider = Arc::clone(self.config().crypto_provider());
-        let config = configuration(certificates, key, provider, Arc::clone(&self.clients))?;
+        let mut config = ServerConfig::clone(&self.config());
+        let certified = CertifiedKey::from_der(certificates.certificates()?, key.key()?, config.crypto_provider());
+        config.cert_resolver = Arc::new(SingleCertAndKey::from(certified.map_err(unusable)?));
+        // Nobody goes on with a session that the old certificate began.
+        config.session_storage = ServerSessionMemoryCache::new(KEPT_SESSIONS);
         self.replace_config(Arc::new(config));
         Ok(())
     }
@@ -131,18 +140,4 @@ impl fmt::Debug for ServerTls {
 
 fn given(certificates: &[u8], key: &[u8]) -> (Pem, Pem) {
     (Pem::given(certificates, "the certificates given"), Pem::given(key, "the key given"))
-}
-
-fn configuration(
-    certificates: &Pem,
-    key: &Pem,
-    provider: Arc<CryptoProvider>,
-    clients: Arc<dyn ClientCertVerifier>,
-) -> Result<ServerConfig, SetupError> {
-    ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(SetupError::Provider)?
-        .with_client_cert_verifier(clients)
-        .with_single_cert(certificates.certificates()?, key.key()?)
-        .map_err(unusable)
 }

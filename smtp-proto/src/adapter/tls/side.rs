@@ -1,6 +1,7 @@
 //! Which side of TLS a session is on.
 
 use std::io;
+use std::sync::OnceLock;
 
 use rustls::{ClientConnection, ServerConnection};
 
@@ -10,10 +11,22 @@ use crate::adapter::{TlsFailure, TlsProblem};
 /// Which side of TLS a session is on, and what it was given for it.
 #[derive(Debug, Clone)]
 pub enum TlsSide {
-    /// The client's. Where nothing was given, it trusts what the system trusts.
+    /// The client's. Where nothing was given, it trusts what the system trusted when that was first asked for.
     Client(Option<ClientTls>),
     /// The server's.
     Server(Option<ServerTls>),
+}
+
+/// What the system trusts, read once: that takes milliseconds.
+fn system() -> Result<&'static ClientTls, SetupError> {
+    static SYSTEM: OnceLock<ClientTls> = OnceLock::new();
+    match SYSTEM.get() {
+        Some(system) => Ok(system),
+        None => {
+            let read = ClientTls::system_roots()?;
+            Ok(SYSTEM.get_or_init(|| read))
+        }
+    }
 }
 
 impl TlsSide {
@@ -31,13 +44,9 @@ impl TlsSide {
     fn tunnel(&self, peer: &str) -> Result<Tunnel, SetupError> {
         match self {
             Self::Client(given) => {
-                let system;
                 let tls = match given {
                     Some(tls) => tls,
-                    None => {
-                        system = ClientTls::system_roots()?;
-                        &system
-                    }
+                    None => system()?,
                 };
                 let name = tls.name_for(peer)?;
                 let connection = ClientConnection::new(tls.config(), name.clone()).map_err(SetupError::Provider)?;

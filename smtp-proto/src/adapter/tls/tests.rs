@@ -9,6 +9,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use bytes::BytesMut;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 
+use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
+
 use super::*;
 use crate::adapter::{TlsFailure, TlsProblem};
 use crate::tls::TlsInfo;
@@ -357,6 +360,39 @@ fn a_certificate_is_replaced_for_connections_to_come() {
 }
 
 #[test]
+fn all_but_the_certificate_stays_when_it_is_replaced() {
+    let authority = Authority::new();
+    let (certificate, key) = authority.issue("mail.example", |_| {});
+    let asking = authority.server("mail.example", |_| {}).client_ca_pem(authority.pem().as_bytes()).unwrap();
+    // One that insists on a certificate, too.
+    let insisting = {
+        let roots =
+            Arc::new(crate::adapter::tls::pem::Pem::given(authority.pem().as_bytes(), "").authorities().unwrap());
+        let provider = Arc::clone(asking.config().crypto_provider());
+        let clients = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider)).build().unwrap();
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(clients)
+            .with_cert_resolver(Arc::clone(&asking.config().cert_resolver));
+        config.alpn_protocols = vec![b"smtp".to_vec()];
+        ServerTls::from_config(Arc::new(config))
+    };
+    for server in [asking, insisting] {
+        let protocols = server.config().alpn_protocols.clone();
+        server.replace_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
+        assert_eq!(server.config().alpn_protocols, protocols);
+        let (shown, its_key) = authority.issue("client.example", |_| {});
+        let client = authority.client().certificate_pem(shown.as_bytes(), its_key.as_bytes()).unwrap();
+        let (_, _, seen) = Both::shaken(client, "mail.example", server.clone());
+        assert!(seen.verified && seen.peer_certificates.len() == 1);
+        let mut nobody = Both::new(authority.client(), "mail.example", server);
+        let (_, served) = nobody.shake();
+        assert_eq!(served.is_ok(), protocols.is_empty(), "{served:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_set_up_is_told() {
     let (certificate, key) = Authority::new().issue("mail.example", |_| {});
     let with = |certificate: &str, key: &str| ServerTls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap_err();
@@ -364,6 +400,9 @@ fn what_cannot_be_set_up_is_told() {
     assert!(matches!(with(&certificate, &certificate), SetupError::NoKey { .. }));
     assert!(matches!(with(&certificate.replace("END", "end"), &key), SetupError::DamagedPem { .. }));
     let encrypted = key.replace("PRIVATE", "ENCRYPTED PRIVATE");
+    assert!(matches!(with(&certificate, &encrypted), SetupError::EncryptedKey { .. }));
+    let encrypted = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n";
+    let encrypted = format!("{encrypted}-----END RSA PRIVATE KEY-----\n");
     assert!(matches!(with(&certificate, &encrypted), SetupError::EncryptedKey { .. }));
     assert!(matches!(ClientTls::with_ca_pem(b"no"), Err(SetupError::NoCertificate { .. })));
     let missing = ClientTls::with_ca_file("/nowhere/ca.pem").unwrap_err();

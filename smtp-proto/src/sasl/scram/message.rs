@@ -55,9 +55,14 @@ fn attribute(text: &str) -> Result<(char, &str), Flaw> {
     }
 }
 
+/// The longest nonce, in octets: it comes back in a challenge, whose line has a limit.
+const LONGEST_NONCE: usize = 1024;
+
 /// Whether a text can be a nonce: visible ASCII without comma.
 pub(super) fn is_nonce(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_graphic() && octet != b',')
+    !text.is_empty()
+        && text.len() <= LONGEST_NONCE
+        && text.bytes().all(|octet| octet.is_ascii_graphic() && octet != b',')
 }
 
 /// `posit-number`: digits, the first of them not 0. A number beyond all measure is the largest there is.
