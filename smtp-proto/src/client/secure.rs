@@ -100,6 +100,10 @@ impl AuthState {
 impl Client {
     /// The reply as it may be shown.
     pub(super) fn presentable(&self, reply: Reply) -> Reply {
+        // A challenge is answered, and not shown.
+        if self.auth.exchange.is_some() && reply.severity() == Severity::Intermediate {
+            return reply;
+        }
         match self.auth.without_secrets(reply.text()) {
             Some(text) => Reply::new(reply.code(), reply.enhanced(), text).unwrap_or(reply),
             None => reply,
