@@ -491,6 +491,8 @@ impl<'a> Side<'a> {
         on("enhanced_status_codes", &mut config.enhanced_status_codes);
         on("expand", &mut config.expand);
         on("help", &mut config.help);
+        on("chunking", &mut config.chunking);
+        on("binary_mime", &mut config.binary_mime);
         on("requiretls", &mut config.requiretls);
         on("require_auth", &mut config.require_auth);
         on("allow_clear_text_auth", &mut config.allow_clear_text_auth);

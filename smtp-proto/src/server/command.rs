@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use zeroize::Zeroize;
 
 use super::config::MIN_AUTH_LINE;
+use super::content::Chunk;
 use super::event::{Abuse, CloseReason, Decision, Event, Hello, Mail, ResetReason};
 use super::recipients::OpenRecipients;
 use super::secure::Exchange;
@@ -14,7 +15,8 @@ use super::session::Transaction;
 use super::{Content, Server, State, replies};
 use crate::machine::Step;
 use crate::wire::{
-    Command, HelloName, Line, MailParameters, Query, Reply, ReplyCode, ReplyForm, ReversePath, Severity,
+    BodyType, Command, CommandError, HelloName, Line, MailParameters, Query, Reply, ReplyCode, ReplyForm, ReversePath,
+    Severity,
 };
 
 /// The shortest limit on command lines there may be (RFC 5321 section 4.5.3.1.4).
@@ -31,7 +33,8 @@ pub(super) enum Question {
     AuthenticationFailed(Exchange),
     Mail(Transaction),
     Recipients(OpenRecipients),
-    Data,
+    /// DATA, or the first chunk.
+    Data(Option<Chunk>),
     Message,
     /// VRFY or EXPN, with whether the reply may hold UTF-8.
     Query(bool),
@@ -70,6 +73,9 @@ impl Server {
                     line.zeroize();
                 }
                 match command {
+                    Err(CommandError::ChunkSize) => {
+                        self.end(CloseReason::Abuse(Abuse::Chunk), Some(&replies::NO_CHUNKS));
+                    }
                     Ok(Command::Quit) => self.end(CloseReason::Quit, Some(&replies::BYE)),
                     _ if self.no_service => self.wrong(&replies::NO_SERVICE),
                     Ok(command) => self.command(command, rx),
@@ -126,7 +132,8 @@ impl Server {
             Command::Help(_) if !self.config.help => self.wrong(&replies::NOT_IMPLEMENTED),
             Command::Help(topic) => self.ask_junk(Question::Help, Event::Help(topic)),
             Command::Other { verb, argument } => self.other(verb, argument),
-            Command::Bdat { .. } | Command::Burl { .. } | Command::Etrn(_) | Command::Lhlo(_) => {
+            Command::Bdat { size, last } => self.bdat(Chunk { left: size, last }),
+            Command::Burl { .. } | Command::Etrn(_) | Command::Lhlo(_) => {
                 self.wrong(&replies::NOT_IMPLEMENTED);
             }
             Command::Xclient(_) | Command::Xforward(_) => self.wrong(&replies::UNKNOWN_COMMAND),
@@ -167,6 +174,7 @@ impl Server {
             smtputf8: parameters.smtputf8,
             declared_size: parameters.size,
             requiretls: parameters.requiretls,
+            binary: parameters.body == Some(BodyType::BinaryMime),
             ..Transaction::default()
         };
         self.ask(Question::Mail(transaction), Event::Mail(Mail { reverse_path, parameters }));
@@ -179,7 +187,33 @@ impl Server {
                 self.reset(ResetReason::Refused(replies::NO_RECIPIENTS));
                 self.wrong(&replies::NO_RECIPIENTS);
             }
-            Some(_) => self.ask(Question::Data, Event::Data),
+            Some(_) if self.chunks.is_some() => self.wrong(&replies::CHUNKS_OPEN),
+            Some(transaction) if transaction.binary => self.wrong(&replies::BINARY_NEEDS_BDAT),
+            Some(_) => self.ask(Question::Data(None), Event::Data),
+        }
+    }
+
+    /// BDAT. Whatever becomes of it, its octets are read (BDAT-005).
+    fn bdat(&mut self, chunk: Chunk) {
+        if !self.config.chunking {
+            return self.end(CloseReason::Abuse(Abuse::Chunk), Some(&replies::NO_CHUNKS));
+        }
+        if chunk.left == 0 && !chunk.last && !self.count_junk() {
+            return;
+        }
+        let refusal = match &self.session.transaction {
+            None => Some((replies::MAIL_FIRST, true)),
+            Some(transaction) if transaction.recipients == 0 => Some((replies::NO_RECIPIENTS, true)),
+            Some(_) => None,
+        };
+        if let Some((refusal, stray)) = refusal {
+            self.reset(ResetReason::Refused(refusal.clone()));
+            self.state = State::Content(Content::refused(&self.config, self.now, chunk, refusal, stray));
+            return;
+        }
+        match self.chunks.take() {
+            Some(content) => self.state = State::Content(content.go_on(self.now, chunk)),
+            None => self.ask(Question::Data(Some(chunk)), Event::Data),
         }
     }
 
@@ -293,7 +327,12 @@ impl Server {
             }
             // Dealt with before.
             Question::Authenticate(_) | Question::AuthenticationFailed(_) | Question::Recipients(_) => return,
-            Question::Data => {
+            Question::Data(Some(chunk)) => {
+                let binary = self.session.transaction.as_ref().is_some_and(|transaction| transaction.binary);
+                self.state = State::Content(Content::chunked(&self.config, self.now, chunk, binary));
+                return;
+            }
+            Question::Data(None) => {
                 self.reply(&replies::START_CONTENT);
                 self.state = State::Content(Content::new(&self.config, self.now));
                 return;
@@ -334,9 +373,13 @@ impl Server {
             }
             Question::Hello(_) => return self.reply_in(reply, ReplyForm::default()),
             Question::StartTls => return self.junk(reply),
-            Question::Data => self.reset(ResetReason::Refused(reply.clone())),
-            Question::Mail(_) if reply.severity() == Severity::Permanent && !self.count_refusal() =>
-            {
+            Question::Data(None) => self.reset(ResetReason::Refused(reply.clone())),
+            Question::Data(Some(chunk)) => {
+                self.reset(ResetReason::Refused(reply.clone()));
+                self.state = State::Content(Content::refused(&self.config, self.now, *chunk, reply.clone(), false));
+                return;
+            }
+            Question::Mail(_) if reply.severity() == Severity::Permanent && !self.count_refusal() => {
                 return;
             }
             _ => {}

@@ -44,6 +44,10 @@ pub struct Config {
     pub smtputf8: bool,
     /// ENHANCEDSTATUSCODES (RFC 2034). Default on.
     pub enhanced_status_codes: bool,
+    /// CHUNKING (RFC 3030). Default on.
+    pub chunking: bool,
+    /// BINARYMIME (RFC 3030); needs CHUNKING. The application gets the octets as they are. Default off.
+    pub binary_mime: bool,
     /// DSN (RFC 3461): the application sends notifications as senders ask for them. Default off.
     pub dsn: bool,
     /// DELIVERBY (RFC 2852): the application delivers in time or says that it could not; the least seconds that a sender
@@ -203,6 +207,8 @@ impl Config {
             eight_bit_mime: true,
             smtputf8: true,
             enhanced_status_codes: true,
+            chunking: true,
+            binary_mime: false,
             dsn: false,
             deliver_by: None,
             future_release: None,
@@ -254,10 +260,13 @@ impl Config {
         offer(!tls && available && matches!(self.tls, TlsPolicy::Offered | TlsPolicy::Required), "STARTTLS", "");
         offer(tls && self.requiretls, "REQUIRETLS", "");
         offer(!mechanisms.is_empty(), "AUTH", mechanisms);
+        offer(self.chunking, "CHUNKING", "");
+        offer(self.chunking && self.binary_mime, "BINARYMIME", "");
         offer(self.dsn, "DSN", "");
         let deliver_by = self.deliver_by.filter(|least| *least > 0).map(|least| least.to_string());
         offer(self.deliver_by.is_some(), "DELIVERBY", deliver_by.as_deref().unwrap_or(""));
-        let future_release = self.future_release.map(|maxima| alloc::format!("{} {}", maxima.interval.seconds(), maxima.date_time));
+        let future_release =
+            self.future_release.map(|maxima| alloc::format!("{} {}", maxima.interval.seconds(), maxima.date_time));
         offer(future_release.is_some(), "FUTURERELEASE", future_release.as_deref().unwrap_or(""));
         offer(self.priority, "MT-PRIORITY", "");
         offer(self.rrvs, "RRVS", "");
@@ -274,6 +283,7 @@ impl Config {
         match extension {
             "SIZE" => true,
             "8BITMIME" => self.eight_bit_mime,
+            "BINARYMIME" => self.chunking && self.binary_mime,
             "SMTPUTF8" => self.offers_smtputf8(),
             "REQUIRETLS" => self.requiretls,
             "AUTH" => !self.mechanisms.is_empty(),

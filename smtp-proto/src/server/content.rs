@@ -1,5 +1,5 @@
-//! What follows a 354 reply: content for the application, read to its real end whatever becomes of the message
-//! (H-SM-3).
+//! What follows a 354 reply or a BDAT command: content for the application, read to its real end whatever becomes of the
+//! message (H-SM-3, BDAT-005).
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -18,13 +18,30 @@ use core::time::Duration;
 #[derive(Debug)]
 pub(super) struct Content {
     decoder: ContentDecoder,
+    /// The chunk that is coming in; `None` behind DATA.
+    chunk: Option<Chunk>,
+    /// Octets as they are (BINARYMIME).
+    binary: bool,
+    /// There is no transaction that this belongs to: it is read and refused.
+    stray: bool,
     started: Instant,
     /// Octets handed to the application.
     size: u64,
     /// Octets taken, with those that were dropped.
     received: u64,
+    /// Of these, octets that came in earlier chunks: each is timed by itself.
+    paced: u64,
     /// What the reply will be, when that is clear before the end.
     refusal: Option<Reply>,
+}
+
+/// A chunk coming in (RFC 3030 section 2).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Chunk {
+    /// Octets to come.
+    pub(super) left: u64,
+    /// Whether it is the last of its message.
+    pub(super) last: bool,
 }
 
 impl Content {
@@ -32,10 +49,47 @@ impl Content {
         let longest = config.limits.text_line.max(crate::wire::MAX_TEXT_LINE);
         Self {
             decoder: ContentDecoder::new(config.bare_newline, config.allow_nul, longest),
+            chunk: None,
+            binary: false,
+            stray: false,
             started: now,
             size: 0,
             received: 0,
+            paced: 0,
             refusal: None,
+        }
+    }
+
+    /// A message in chunks, of which the first comes in.
+    pub(super) fn chunked(config: &Config, now: Instant, chunk: Chunk, binary: bool) -> Self {
+        let longest = config.limits.text_line.max(crate::wire::MAX_TEXT_LINE);
+        let decoder = ContentDecoder::chunked(config.bare_newline, config.allow_nul, longest);
+        Self { decoder, chunk: Some(chunk), binary, ..Self::new(config, now) }
+    }
+
+    /// A chunk that is read to be refused.
+    pub(super) fn refused(config: &Config, now: Instant, chunk: Chunk, refusal: Reply, stray: bool) -> Self {
+        Self { refusal: Some(refusal), stray, ..Self::chunked(config, now, chunk, true) }
+    }
+
+    /// A further chunk comes in.
+    pub(super) fn go_on(self, now: Instant, chunk: Chunk) -> Self {
+        Self { chunk: Some(chunk), started: now, paced: self.received, ..self }
+    }
+
+    fn decode(&mut self, rx: &mut BytesMut) -> Decoded {
+        match &mut self.chunk {
+            None => self.decoder.decode(rx),
+            Some(Chunk { left: 0, .. }) if self.binary => Decoded::End,
+            Some(Chunk { left, .. }) if self.binary => {
+                let here = usize::try_from(*left).unwrap_or(usize::MAX).min(rx.len());
+                if here == 0 {
+                    return Decoded::Partial;
+                }
+                *left = left.saturating_sub(u64::try_from(here).unwrap_or(u64::MAX));
+                Decoded::Content(rx.split_to(here).freeze())
+            }
+            Some(Chunk { left, last }) => self.decoder.decode_chunk(rx, left, *last),
         }
     }
 
@@ -46,7 +100,7 @@ impl Content {
 
     /// When the content must have ended, at the lowest rate allowed, if no more comes than came so far (LIM-013).
     pub(super) fn slowest_end(&self, timeouts: &Timeouts) -> Instant {
-        match self.received.checked_div(timeouts.minimum_rate) {
+        match self.received.saturating_sub(self.paced).checked_div(timeouts.minimum_rate) {
             Some(seconds) => self.started.after(timeouts.content).after(Duration::from_secs(seconds)),
             None => Instant::since_epoch(Duration::MAX),
         }
@@ -59,7 +113,7 @@ impl Server {
         let State::Content(content) = &mut self.state else {
             return None;
         };
-        match content.decoder.decode(rx) {
+        match content.decode(rx) {
             Decoded::Partial => self.starved(),
             Decoded::Content(piece) => {
                 self.since = self.now;
@@ -71,7 +125,10 @@ impl Server {
                 None
             }
             Decoded::End => {
-                self.content_end();
+                match content.chunk {
+                    Some(Chunk { last, .. }) => self.chunk_end(last),
+                    None => self.content_end(),
+                }
                 None
             }
         }
@@ -113,6 +170,27 @@ impl Server {
         }
     }
 
+    /// One reply for each chunk, when all of it is there (BDAT-002).
+    fn chunk_end(&mut self, last: bool) {
+        let State::Content(content) = core::mem::replace(&mut self.state, State::Command) else {
+            return;
+        };
+        self.since = self.now;
+        // The client may wait for the reply before it sends the next.
+        self.flush = true;
+        self.transcript.content(self.now, Speaker::Client, content.received.saturating_sub(content.paced));
+        match content.refusal {
+            Some(refusal) if refusal.closes_connection() => self.end(CloseReason::Decision, Some(&refusal)),
+            Some(refusal) if content.stray => self.wrong(&refusal),
+            Some(refusal) => self.reply(&refusal),
+            None if last => self.ask(Question::Message, Event::MessageEnd { size: content.size }),
+            None => {
+                self.chunks = Some(content);
+                self.reply(&replies::CHUNK_OK);
+            }
+        }
+    }
+
     /// The message will be refused at its end. The application hears of it now.
     pub(super) fn refuse_content(&mut self, reply: Reply) {
         self.reset(ResetReason::Refused(reply.clone()));
@@ -130,7 +208,9 @@ impl Server {
             Decision::Reply(reply) if !reply.is_positive() && !decided => self.refuse_content(reply),
             // The core refused first: its reply stands.
             Decision::Reply(reply) if !reply.is_positive() => drop(reply),
-            Decision::Accept | Decision::Verdict(_) | Decision::Each(_) | Decision::Reply(_) => return Err(ApiMisuse::NothingToDecide),
+            Decision::Accept | Decision::Verdict(_) | Decision::Each(_) | Decision::Reply(_) => {
+                return Err(ApiMisuse::NothingToDecide);
+            }
         }
         Ok(())
     }

@@ -161,6 +161,8 @@ pub enum Abuse {
     BehindStartTls,
     /// Too many failed authentications; the session is closed.
     AuthenticationFailures,
+    /// BDAT where it is not offered, or without a size: its octets would be taken for commands. The session is closed.
+    Chunk,
     /// An HTTP request: somebody's browser is made to attack. The session is closed.
     Http,
 }

@@ -65,6 +65,8 @@ pub struct Server {
     events: VecDeque<Event>,
     shutdown: Option<Shutdown>,
     input: Input,
+    /// A message of which some chunks have come.
+    chunks: Option<Content>,
     /// The greeting refused: only QUIT is served.
     no_service: bool,
     /// The line that comes in begins like AUTH.
@@ -154,6 +156,7 @@ impl Server {
             events: VecDeque::new(),
             shutdown: None,
             input: Input::Open,
+            chunks: None,
             no_service: false,
             auth_line: false,
             tls_unavailable: false,
@@ -305,6 +308,7 @@ impl Server {
 
     /// The one way a transaction ends without a message (H-ST-1).
     fn reset(&mut self, reason: ResetReason) {
+        self.chunks = None;
         if self.session.transaction.take().is_some() {
             self.events.push_back(Event::Reset(reason));
         }

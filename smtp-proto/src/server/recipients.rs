@@ -80,6 +80,7 @@ impl Server {
         let extended = self.session.hello.as_ref().is_some_and(|hello| hello.extended);
         let possible = transaction.recipients.saturating_add(u32::try_from(open).unwrap_or(u32::MAX));
         match () {
+            () if self.chunks.is_some() => Some(replies::CHUNKS_OPEN),
             () if !(parameters.is_empty() || extended && self.config.recognises_rcpt(parameters)) => {
                 Some(replies::UNKNOWN_PARAMETER)
             }

@@ -8,6 +8,7 @@ pub(super) const OK: Reply = Reply::from_static("250 2.0.0 OK");
 pub(super) const SENDER_OK: Reply = Reply::from_static("250 2.1.0 Sender OK");
 pub(super) const RECIPIENT_OK: Reply = Reply::from_static("250 2.1.5 Recipient OK");
 pub(super) const MESSAGE_ACCEPTED: Reply = Reply::from_static("250 2.0.0 Message accepted");
+pub(super) const CHUNK_OK: Reply = Reply::from_static("250 2.0.0 Chunk received");
 pub(super) const START_CONTENT: Reply = Reply::from_static("354 Start mail input; end with <CRLF>.<CRLF>");
 pub(super) const READY_FOR_TLS: Reply = Reply::from_static("220 2.0.0 Ready to start TLS");
 pub(super) const AUTHENTICATED: Reply = Reply::from_static("235 2.7.0 Authentication successful");
@@ -32,6 +33,8 @@ pub(super) const LINE_TOO_LONG: Reply = Reply::from_static("500 5.5.2 Line too l
 pub(super) const NOT_IMPLEMENTED: Reply = Reply::from_static("502 5.5.1 Command not implemented");
 pub(super) const HELLO_FIRST: Reply = Reply::from_static("503 5.5.1 Say hello first");
 pub(super) const NESTED_MAIL: Reply = Reply::from_static("503 5.5.1 A transaction is open; MAIL not allowed");
+pub(super) const CHUNKS_OPEN: Reply = Reply::from_static("503 5.5.1 A message is coming in chunks; only BDAT or RSET");
+pub(super) const BINARY_NEEDS_BDAT: Reply = Reply::from_static("503 5.5.1 Binary content needs BDAT");
 pub(super) const MAIL_FIRST: Reply = Reply::from_static("503 5.5.1 MAIL first");
 pub(super) const TLS_IS_ON: Reply = Reply::from_static("503 5.5.1 TLS is on already");
 pub(super) const AUTHENTICATED_ALREADY: Reply = Reply::from_static("503 5.5.1 Authenticated already");
@@ -48,6 +51,8 @@ pub(super) const AUTH_REQUIRED: Reply = Reply::from_static("530 5.7.0 Authentica
 pub(super) const BAD_CREDENTIALS: Reply = Reply::from_static("535 5.7.8 Authentication credentials invalid");
 pub(super) const NEEDS_ENCRYPTION: Reply = Reply::from_static("538 5.7.11 This mechanism needs encryption");
 pub(super) const BEHIND_STARTTLS: Reply = Reply::from_static("554 5.5.1 Nothing may follow STARTTLS before TLS");
+/// The octets behind the command would be taken for commands: the session has to end (BDAT-010, BDAT-011).
+pub(super) const NO_CHUNKS: Reply = Reply::from_static("521 5.5.1 No such chunk");
 pub(super) const TOO_LARGE: Reply = Reply::from_static("552 5.3.4 Message too large");
 pub(super) const NEEDS_SMTPUTF8: Reply = Reply::from_static("553 5.6.7 Address is not ASCII; needs SMTPUTF8");
 pub(super) const NO_RECIPIENTS: Reply = Reply::from_static("554 5.5.1 No valid recipients");
@@ -72,7 +77,7 @@ pub(super) fn command_error(error: CommandError) -> Reply {
         CommandError::ReversePath(_) => Reply::from_static("501 5.1.7 Bad sender address syntax"),
         CommandError::ForwardPath(error) if is_length(error) => Reply::from_static("501 5.1.3 Path too long"),
         CommandError::ForwardPath(_) => Reply::from_static("501 5.1.3 Bad recipient address syntax"),
-        CommandError::ChunkSize => NOT_IMPLEMENTED,
+        CommandError::ChunkSize => NO_CHUNKS,
         CommandError::Attribute(_) => UNKNOWN_COMMAND,
         CommandError::Parameter(_) => Reply::from_static("501 5.5.4 Bad parameter"),
     }
@@ -146,6 +151,10 @@ mod tests {
             HELLO_FIRST,
             NESTED_MAIL,
             MAIL_FIRST,
+            CHUNK_OK,
+            CHUNKS_OPEN,
+            BINARY_NEEDS_BDAT,
+            NO_CHUNKS,
             NO_SERVICE,
             NO_HTTP,
             TOO_LARGE,

@@ -28,6 +28,7 @@ pub struct Transaction {
     pub(super) smtputf8: bool,
     pub(super) declared_size: Option<u64>,
     pub(super) requiretls: bool,
+    pub(super) binary: bool,
 }
 
 /// Who a client proved to be.

@@ -53,6 +53,10 @@ pub struct ContentDecoder {
     line_length: usize,
     /// A fault has been told; no further one is.
     faulty: bool,
+    /// A dot at the start of a line means nothing: BDAT.
+    chunked: bool,
+    /// The last octet of a chunk was a CR: what it means shows in the next one.
+    after_cr: bool,
 }
 
 /// What came off the front of the buffer.
@@ -71,7 +75,92 @@ pub enum Decoded {
 impl ContentDecoder {
     /// A decoder at the start of a message.
     pub fn new(bare_newline: BareNewline, allow_nul: bool, longest_line: usize) -> Self {
-        Self { bare_newline, allow_nul, longest_line, at_line_start: true, line_length: 0, faulty: false }
+        Self {
+            bare_newline,
+            allow_nul,
+            longest_line,
+            at_line_start: true,
+            line_length: 0,
+            faulty: false,
+            chunked: false,
+            after_cr: false,
+        }
+    }
+
+    /// A decoder at the start of a message that comes in chunks (RFC 3030), to be asked with
+    /// [`decode_chunk`](Self::decode_chunk).
+    pub fn chunked(bare_newline: BareNewline, allow_nul: bool, longest_line: usize) -> Self {
+        Self { chunked: true, ..Self::new(bare_newline, allow_nul, longest_line) }
+    }
+
+    /// Takes the next piece of a chunk off `rx`, of which so many octets are still to come. `last`: it is the last of the
+    /// message. [`Decoded::End`] is the end of the chunk.
+    pub fn decode_chunk(&mut self, rx: &mut BytesMut, left: &mut u64, last: bool) -> Decoded {
+        loop {
+            let here = usize::try_from(*left).unwrap_or(usize::MAX).min(rx.len());
+            let ends_here = u64::try_from(here) == Ok(*left);
+            if core::mem::take(&mut self.after_cr) {
+                match rx.get(..here).and_then(|chunk| chunk.first()) {
+                    Some(b'\n') => {
+                        take(rx, 1, left);
+                        self.line_length = 0;
+                        return Decoded::Content(Bytes::from_static(CRLF));
+                    }
+                    None if !ends_here || !last => {
+                        self.after_cr = true;
+                        return if ends_here { Decoded::End } else { Decoded::Partial };
+                    }
+                    _ => match self.stray_cr() {
+                        Some(decoded) => return decoded,
+                        None => continue,
+                    },
+                }
+            }
+            if here == 0 {
+                return if ends_here { Decoded::End } else { Decoded::Partial };
+            }
+            let (run, stop) = self.scan(rx.get(..here).unwrap_or_default());
+            if run > 0 {
+                *left = left.saturating_sub(u64::try_from(run).unwrap_or(u64::MAX));
+                return Decoded::Content(rx.split_to(run).freeze());
+            }
+            match stop {
+                // A CR at the end of what is there.
+                Stop::End if ends_here => {
+                    take(rx, 1, left);
+                    self.after_cr = true;
+                }
+                Stop::End => return Decoded::Partial,
+                Stop::LineStart => {}
+                Stop::Fault(fault) => {
+                    self.faulty = true;
+                    return Decoded::Fault(fault);
+                }
+                Stop::BareNewline => {
+                    take(rx, 1, left);
+                    if self.bare_newline == BareNewline::Fix {
+                        self.line_length = 0;
+                        return Decoded::Content(Bytes::from_static(CRLF));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Deals with a CR at the end of a chunk that no LF follows.
+    fn stray_cr(&mut self) -> Option<Decoded> {
+        match self.stray(b"\r") {
+            Some(Stop::Fault(fault)) => {
+                self.faulty = true;
+                Some(Decoded::Fault(fault))
+            }
+            Some(_) if self.bare_newline == BareNewline::Fix => {
+                self.line_length = 0;
+                Some(Decoded::Content(Bytes::from_static(CRLF)))
+            }
+            Some(_) => None,
+            None => Some(Decoded::Content(Bytes::from_static(b"\r"))),
+        }
     }
 
     /// Takes the next piece of content off `rx`. Octets that need their successors to be understood stay in it:
@@ -119,7 +208,7 @@ impl ContentDecoder {
         let mut run = 0usize;
         loop {
             let rest = octets.get(run..).unwrap_or_default();
-            if self.at_line_start && rest.first().is_none_or(|first| *first == b'.') {
+            if !self.chunked && self.at_line_start && rest.first().is_none_or(|first| *first == b'.') {
                 return (run, if rest.is_empty() { Stop::End } else { Stop::LineStart });
             }
             let text = memchr::memchr3(b'\r', b'\n', 0, rest).unwrap_or(rest.len());
@@ -166,6 +255,12 @@ impl ContentDecoder {
             BareNewline::Pass => None,
         }
     }
+}
+
+/// Takes octets of a chunk off the buffer.
+fn take(rx: &mut BytesMut, count: usize, left: &mut u64) {
+    rx.advance(count);
+    *left = left.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
 }
 
 enum Stop {
