@@ -332,6 +332,10 @@ fn decision(text: &str) -> Outcome<Decision> {
     Ok(match text.strip_prefix("close ") {
         Some(reply) => Decision::Close(parse(reply)?),
         None if text == "accept" => Decision::Accept,
+        // `each 250 ok | 452 full`
+        None if text.starts_with("each ") => {
+            Decision::Each(text["each ".len()..].split(" | ").map(decision).collect::<Outcome<_>>()?)
+        }
         None => Decision::Reply(parse(text)?),
     })
 }
@@ -491,6 +495,7 @@ impl<'a> Side<'a> {
         on("enhanced_status_codes", &mut config.enhanced_status_codes);
         on("expand", &mut config.expand);
         on("help", &mut config.help);
+        on("lmtp", &mut config.lmtp);
         on("chunking", &mut config.chunking);
         on("binary_mime", &mut config.binary_mime);
         on("requiretls", &mut config.requiretls);

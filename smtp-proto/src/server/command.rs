@@ -35,7 +35,8 @@ pub(super) enum Question {
     Recipients(OpenRecipients),
     /// DATA, or the first chunk.
     Data(Option<Chunk>),
-    Message,
+    /// A message for so many recipients.
+    Message(u32),
     /// VRFY or EXPN, with whether the reply may hold UTF-8.
     Query(bool),
     Help,
@@ -101,7 +102,7 @@ impl Server {
         }
         // Without EHLO there are no groups at all.
         let lock_step = self.session.hello.as_ref().is_some_and(|hello| !hello.extended)
-            || matches!(command, Command::Ehlo(_) | Command::Helo(_) | Command::Data);
+            || matches!(command, Command::Ehlo(_) | Command::Lhlo(_) | Command::Helo(_) | Command::Data);
         let ends_group = matches!(command, Command::StartTls | Command::Auth { .. });
         self.session.pipelined_early |= more && (lock_step || ends_group);
         if self.wants_tls_first(&command) {
@@ -116,7 +117,9 @@ impl Server {
             Command::Mail { reverse_path, parameters } => self.mail(reverse_path, parameters),
             Command::Rcpt { forward_path, parameters } => self.rcpt(forward_path, parameters, rx),
             Command::Data => self.data(),
-            Command::Ehlo(name) => self.hello(name, true),
+            Command::Ehlo(_) | Command::Helo(_) if self.config.lmtp => self.wrong(&replies::LHLO_ONLY),
+            Command::Lhlo(_) if !self.config.lmtp => self.wrong(&replies::UNKNOWN_COMMAND),
+            Command::Ehlo(name) | Command::Lhlo(name) => self.hello(name, true),
             Command::Helo(name) => self.hello(name, false),
             Command::Rset => {
                 if self.session.transaction.is_none() {
@@ -133,7 +136,7 @@ impl Server {
             Command::Help(topic) => self.ask_junk(Question::Help, Event::Help(topic)),
             Command::Other { verb, argument } => self.other(verb, argument),
             Command::Bdat { size, last } => self.bdat(Chunk { left: size, last }),
-            Command::Burl { .. } | Command::Etrn(_) | Command::Lhlo(_) => {
+            Command::Burl { .. } | Command::Etrn(_) => {
                 self.wrong(&replies::NOT_IMPLEMENTED);
             }
             Command::Xclient(_) | Command::Xforward(_) => self.wrong(&replies::UNKNOWN_COMMAND),
@@ -183,6 +186,10 @@ impl Server {
     fn data(&mut self) {
         match &self.session.transaction {
             None => self.wrong(&replies::MAIL_FIRST),
+            // RFC 2033 section 4.2.
+            Some(transaction) if transaction.recipients == 0 && self.config.lmtp => {
+                self.wrong(&replies::RCPT_FIRST);
+            }
             Some(transaction) if transaction.recipients == 0 => {
                 self.reset(ResetReason::Refused(replies::NO_RECIPIENTS));
                 self.wrong(&replies::NO_RECIPIENTS);
@@ -286,11 +293,14 @@ impl Server {
     /// Does what was decided, and replies.
     pub(super) fn decided(&mut self, question: Question, decision: Decision) {
         self.state = State::Command;
-        if matches!(question, Question::Message) {
+        if let Question::Message(recipients) = question {
             // Whatever was decided: the message is no longer on its way. And the client is not to wait for what has
             // been decided longer than it must: it would send the message again.
             self.session.transaction = None;
             self.flush = true;
+            if self.config.lmtp {
+                return self.deliver(decision, recipients);
+            }
         }
         let question = match question {
             Question::Authenticate(exchange) => return self.judged(exchange, decision),
@@ -304,7 +314,7 @@ impl Server {
             question => question,
         };
         match decision {
-            Decision::Close(reply) if matches!(question, Question::Message) && reply.is_positive() => {
+            Decision::Close(reply) if matches!(question, Question::Message(_)) && reply.is_positive() => {
                 self.accept(question, Some(reply));
                 self.end(CloseReason::Decision, None);
             }
@@ -341,11 +351,8 @@ impl Server {
                 self.session.transaction = Some(transaction);
                 replies::SENDER_OK
             }
-            Question::Message => {
-                self.session.messages = self.session.messages.saturating_add(1);
-                self.session.errors = 0;
-                self.session.junk = 0;
-                self.session.refusals = 0;
+            Question::Message(_) => {
+                self.count_message();
                 replies::MESSAGE_ACCEPTED
             }
             Question::Query(utf8) => {
@@ -385,6 +392,42 @@ impl Server {
             _ => {}
         }
         self.reply(reply);
+    }
+
+    fn count_message(&mut self) {
+        self.session.messages = self.session.messages.saturating_add(1);
+        self.session.errors = 0;
+        self.session.junk = 0;
+        self.session.refusals = 0;
+    }
+
+    /// Says what becomes of a message for each of its recipients, in their order (RFC 2033 section 4.2).
+    fn deliver(&mut self, decision: Decision, recipients: u32) {
+        let each = match &decision {
+            Decision::Each(decisions) => decisions.as_slice(),
+            _ => &[],
+        };
+        let missing = Decision::Reply(replies::UNDECIDED);
+        let (mut accepted, mut closing) = (false, matches!(decision, Decision::Close(_)));
+        for index in 0..recipients {
+            let one = match &decision {
+                Decision::Each(_) => usize::try_from(index).ok().and_then(|index| each.get(index)).unwrap_or(&missing),
+                decision => decision,
+            };
+            let reply = match one {
+                Decision::Reply(reply) | Decision::Close(reply) => reply.clone(),
+                _ => replies::MESSAGE_ACCEPTED,
+            };
+            accepted |= reply.is_positive();
+            closing |= matches!(one, Decision::Close(_)) || reply.closes_connection();
+            self.reply(&reply);
+        }
+        if accepted {
+            self.count_message();
+        }
+        if closing {
+            self.end(CloseReason::Decision, None);
+        }
     }
 
     fn greet(&mut self, own: Option<&Reply>) {

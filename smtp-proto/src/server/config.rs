@@ -44,6 +44,8 @@ pub struct Config {
     pub smtputf8: bool,
     /// ENHANCEDSTATUSCODES (RFC 2034). Default on.
     pub enhanced_status_codes: bool,
+    /// Whether the server speaks LMTP (RFC 2033) instead of SMTP: never on port 25. Default no.
+    pub lmtp: bool,
     /// CHUNKING (RFC 3030). Default on.
     pub chunking: bool,
     /// BINARYMIME (RFC 3030); needs CHUNKING. The application gets the octets as they are. Default off.
@@ -207,6 +209,7 @@ impl Config {
             eight_bit_mime: true,
             smtputf8: true,
             enhanced_status_codes: true,
+            lmtp: false,
             chunking: true,
             binary_mime: false,
             dsn: false,
@@ -238,6 +241,10 @@ impl Config {
         self.smtputf8 && self.eight_bit_mime
     }
 
+    pub(super) fn has_enhanced_status_codes(&self) -> bool {
+        self.enhanced_status_codes || self.lmtp
+    }
+
     pub(super) fn message_size(&self) -> u64 {
         self.limits.message_size.map_or(u64::MAX, |limit| limit.max(MIN_MESSAGE_SIZE))
     }
@@ -251,11 +258,12 @@ impl Config {
                 offered.insert(capability);
             }
         };
-        offer(self.pipelining, "PIPELINING", "");
+        // RFC 2033 section 5: LMTP has these in any case.
+        offer(self.pipelining || self.lmtp, "PIPELINING", "");
         let size = self.limits.message_size.map(|_| self.message_size().to_string());
         offer(true, "SIZE", size.as_deref().unwrap_or(""));
         offer(self.eight_bit_mime, "8BITMIME", "");
-        offer(self.enhanced_status_codes, "ENHANCEDSTATUSCODES", "");
+        offer(self.has_enhanced_status_codes(), "ENHANCEDSTATUSCODES", "");
         offer(self.offers_smtputf8(), "SMTPUTF8", "");
         offer(!tls && available && matches!(self.tls, TlsPolicy::Offered | TlsPolicy::Required), "STARTTLS", "");
         offer(tls && self.requiretls, "REQUIRETLS", "");

@@ -22,6 +22,8 @@ pub(super) struct Content {
     chunk: Option<Chunk>,
     /// Octets as they are (BINARYMIME).
     binary: bool,
+    /// How many recipients it has, when it is refused.
+    recipients: u32,
     /// There is no transaction that this belongs to: it is read and refused.
     stray: bool,
     started: Instant,
@@ -52,6 +54,7 @@ impl Content {
             chunk: None,
             binary: false,
             stray: false,
+            recipients: 0,
             started: now,
             size: 0,
             received: 0,
@@ -165,9 +168,18 @@ impl Server {
         self.transcript.content(self.now, Speaker::Client, content.received);
         match content.refusal {
             Some(refusal) if refusal.closes_connection() => self.end(CloseReason::Decision, Some(&refusal)),
-            Some(refusal) => self.reply(&refusal),
-            None => self.ask(Question::Message, Event::MessageEnd { size: content.size }),
+            Some(refusal) => {
+                for _ in 0..if self.config.lmtp { content.recipients } else { 1 } {
+                    self.reply(&refusal);
+                }
+            }
+            None => self.ask_message(content.size),
         }
+    }
+
+    fn ask_message(&mut self, size: u64) {
+        let recipients = self.session.transaction.as_ref().map_or(0, |transaction| transaction.recipients);
+        self.ask(Question::Message(recipients), Event::MessageEnd { size });
     }
 
     /// One reply for each chunk, when all of it is there (BDAT-002).
@@ -182,8 +194,12 @@ impl Server {
         match content.refusal {
             Some(refusal) if refusal.closes_connection() => self.end(CloseReason::Decision, Some(&refusal)),
             Some(refusal) if content.stray => self.wrong(&refusal),
-            Some(refusal) => self.reply(&refusal),
-            None if last => self.ask(Question::Message, Event::MessageEnd { size: content.size }),
+            Some(refusal) => {
+                for _ in 0..if self.config.lmtp && last { content.recipients.max(1) } else { 1 } {
+                    self.reply(&refusal);
+                }
+            }
+            None if last => self.ask_message(content.size),
             None => {
                 self.chunks = Some(content);
                 self.reply(&replies::CHUNK_OK);
@@ -193,6 +209,9 @@ impl Server {
 
     /// The message will be refused at its end. The application hears of it now.
     pub(super) fn refuse_content(&mut self, reply: Reply) {
+        if let (State::Content(content), Some(transaction)) = (&mut self.state, &self.session.transaction) {
+            content.recipients = transaction.recipients;
+        }
         self.reset(ResetReason::Refused(reply.clone()));
         if let State::Content(content) = &mut self.state {
             content.refusal.get_or_insert(reply);

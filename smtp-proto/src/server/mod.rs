@@ -16,6 +16,7 @@ mod session;
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -120,6 +121,18 @@ pub enum Shutdown {
 /// does not keep a client waiting for what has been decided.
 const LONG_HELD: Duration = Duration::from_secs(1);
 
+/// The same about several.
+fn each_fitting(decisions: Vec<Decision>) -> (Decision, Option<ApiMisuse>) {
+    let mut misuse = None;
+    let fitting = decisions.into_iter().map(|decision| {
+        let (decision, problem) = fitting_reply(decision);
+        misuse = misuse.take().or(problem);
+        decision
+    });
+    let fitting = fitting.collect();
+    (Decision::Each(fitting), misuse)
+}
+
 /// The decision about one thing, or what stands in for one that fits none.
 fn fitting_reply(decision: Decision) -> (Decision, Option<ApiMisuse>) {
     match decision {
@@ -147,8 +160,8 @@ impl Server {
     /// A session that begins now. Nothing is sent before the application accepts the connection.
     pub fn new(config: Arc<Config>, now: Instant) -> Self {
         Self {
+            session: Session { lmtp: config.lmtp, ..Session::default() },
             config,
-            session: Session::default(),
             state: State::Start,
             lines: LineReader::new(),
             output: Output::new(),
@@ -235,16 +248,9 @@ impl Server {
             return (decision, None);
         };
         match (question, decision) {
-            (Question::Recipients(_), Decision::Each(decisions)) => {
-                let mut misuse = None;
-                let fitting = decisions.into_iter().map(|decision| {
-                    let (decision, problem) = fitting_reply(decision);
-                    misuse = misuse.take().or(problem);
-                    decision
-                });
-                let fitting = fitting.collect();
-                (Decision::Each(fitting), misuse)
-            }
+            (Question::Recipients(_), Decision::Each(decisions)) => each_fitting(decisions),
+            // RFC 2033 section 4.2: one reply for each recipient.
+            (Question::Message(_), Decision::Each(decisions)) if self.config.lmtp => each_fitting(decisions),
             (Question::Authenticate(_), Decision::Verdict(verdict)) => (Decision::Verdict(verdict), None),
             // Nobody is to get in because somebody did not look.
             (Question::Authenticate(_), Decision::Accept) => {
@@ -291,7 +297,7 @@ impl Server {
         // RFC 2034 section 4: not in the greeting; RFC 5321 section 4.1.1.1: no extension after HELO.
         let greeted = self.output.position() > 0;
         let extended = greeted && hello.is_none_or(|hello| hello.extended);
-        ReplyForm { enhanced: self.config.enhanced_status_codes && extended, utf8: false }
+        ReplyForm { enhanced: self.config.has_enhanced_status_codes() && extended, utf8: false }
     }
 
     fn reply_in(&mut self, reply: &Reply, form: ReplyForm) {

@@ -35,6 +35,8 @@ pub(super) const HELLO_FIRST: Reply = Reply::from_static("503 5.5.1 Say hello fi
 pub(super) const NESTED_MAIL: Reply = Reply::from_static("503 5.5.1 A transaction is open; MAIL not allowed");
 pub(super) const CHUNKS_OPEN: Reply = Reply::from_static("503 5.5.1 A message is coming in chunks; only BDAT or RSET");
 pub(super) const BINARY_NEEDS_BDAT: Reply = Reply::from_static("503 5.5.1 Binary content needs BDAT");
+pub(super) const LHLO_ONLY: Reply = Reply::from_static("500 5.5.1 This is LMTP; say LHLO");
+pub(super) const RCPT_FIRST: Reply = Reply::from_static("503 5.5.1 No recipient was accepted");
 pub(super) const MAIL_FIRST: Reply = Reply::from_static("503 5.5.1 MAIL first");
 pub(super) const TLS_IS_ON: Reply = Reply::from_static("503 5.5.1 TLS is on already");
 pub(super) const AUTHENTICATED_ALREADY: Reply = Reply::from_static("503 5.5.1 Authenticated already");
@@ -150,6 +152,8 @@ mod tests {
             NOT_IMPLEMENTED,
             HELLO_FIRST,
             NESTED_MAIL,
+            LHLO_ONLY,
+            RCPT_FIRST,
             MAIL_FIRST,
             CHUNK_OK,
             CHUNKS_OPEN,

@@ -105,8 +105,10 @@ impl Server {
 
     /// Whether the command has to wait for TLS (TLS-007).
     pub(super) fn wants_tls_first(&self, command: &Command) -> bool {
-        let early =
-            matches!(command, Command::Ehlo(_) | Command::Helo(_) | Command::Noop | Command::Rset | Command::StartTls);
+        let early = matches!(
+            command,
+            Command::Ehlo(_) | Command::Lhlo(_) | Command::Helo(_) | Command::Noop | Command::Rset | Command::StartTls
+        );
         self.config.tls == TlsPolicy::Required && self.session.tls.is_none() && !early
     }
 

@@ -10,6 +10,7 @@ use crate::tls::TlsInfo;
 pub struct Session {
     pub(super) hello: Option<Hello>,
     pub(super) transaction: Option<Transaction>,
+    pub(super) lmtp: bool,
     pub(super) tls: Option<TlsInfo>,
     pub(super) identity: Option<Identity>,
     pub(super) auth_failures: u32,
@@ -88,6 +89,14 @@ impl Session {
     /// The protocol for the `with` clause of a Received field (RFC 3848, RFC 6531 section 4.3).
     pub fn protocol(&self) -> &'static str {
         let utf8 = self.transaction.as_ref().is_some_and(|transaction| transaction.smtputf8);
+        if self.lmtp {
+            return match (self.tls.is_some(), self.identity.is_some()) {
+                (false, false) => "LMTP",
+                (false, true) => "LMTPA",
+                (true, false) => "LMTPS",
+                (true, true) => "LMTPSA",
+            };
+        }
         match (&self.hello, utf8, self.tls.is_some(), self.identity.is_some()) {
             (Some(hello), ..) if !hello.extended => "SMTP",
             (_, false, false, false) => "ESMTP",
@@ -103,7 +112,7 @@ impl Session {
 
     /// What is left of the session when TLS begins: nothing that was said in clear (RFC 3207 section 4.2).
     pub(super) fn secured(&mut self, tls: TlsInfo) {
-        *self = Self { tls: Some(tls), messages: self.messages, ..Self::default() };
+        *self = Self { tls: Some(tls), lmtp: self.lmtp, messages: self.messages, ..Self::default() };
     }
 }
 
