@@ -218,16 +218,22 @@ fn external_is_offered_to_clients_whose_certificate_was_verified() {
     }
 }
 
-#[test]
-fn a_failure_is_told_when_the_application_has_taken_its_time() {
+/// A server under TLS that asks about a client's wrong password, and what the client sends behind it.
+fn asked_about_credentials(behind: &str) -> (Server, BytesMut) {
     let mut server = server(server::TlsPolicy::Implicit);
     let mut rx = BytesMut::new();
     run(&mut server, &mut rx);
     server.tls_established(&mut rx, facts()).unwrap();
     rx.extend_from_slice(b"EHLO c.test\r\n");
     run(&mut server, &mut rx);
-    rx.extend_from_slice(b"AUTH PLAIN AGphbmUAd3Jvbmc=\r\nNOOP\r\n");
+    rx.extend_from_slice(format!("AUTH PLAIN AGphbmUAd3Jvbmc=\r\n{behind}").as_bytes());
     assert!(matches!(server.step(NOW, &mut rx), Ok(Step::Event(Event::Authenticate(_)))));
+    (server, rx)
+}
+
+#[test]
+fn a_failure_is_told_when_the_application_has_taken_its_time() {
+    let (mut server, mut rx) = asked_about_credentials("NOOP\r\n");
     server.decide(Verdict::Refused.into()).unwrap();
     let Ok(Step::Event(Event::AuthenticationFailed(failure))) = server.step(NOW, &mut rx) else {
         panic!("the failure is told");
@@ -242,14 +248,7 @@ fn a_failure_is_told_when_the_application_has_taken_its_time() {
 
 #[test]
 fn accepting_without_looking_lets_nobody_in() {
-    let mut server = server(server::TlsPolicy::Implicit);
-    let mut rx = BytesMut::new();
-    run(&mut server, &mut rx);
-    server.tls_established(&mut rx, facts()).unwrap();
-    rx.extend_from_slice(b"EHLO c.test\r\n");
-    run(&mut server, &mut rx);
-    rx.extend_from_slice(b"AUTH PLAIN AGphbmUAd3Jvbmc=\r\n");
-    assert!(matches!(server.step(NOW, &mut rx), Ok(Step::Event(Event::Authenticate(_)))));
+    let (mut server, mut rx) = asked_about_credentials("");
     assert_eq!(server.decide(Decision::Accept), Err(ApiMisuse::UnfitDecision));
     assert!(run(&mut server, &mut rx).0.starts_with("451 "));
     assert_eq!(server.session().identity(), None);

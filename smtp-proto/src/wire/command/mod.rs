@@ -17,7 +17,8 @@ use super::params::{MailParameters, ParameterError, RecipientParameters};
 
 /// A command, without the CRLF that ends it.
 ///
-/// What [`Command::parse`] accepts, [`fmt::Display`] writes in its canonical form, which parses to the same value.
+/// What [`Command::parse`] accepts, [`fmt::Display`] writes in its canonical form, which parses to the same value; but
+/// for AUTH, whose initial response is not shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Command {
