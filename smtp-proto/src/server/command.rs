@@ -2,12 +2,13 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use bytes::BytesMut;
 use zeroize::Zeroize;
 
 use super::config::MIN_AUTH_LINE;
-use super::content::Chunk;
+use super::content::{Chunk, Piece};
 use super::event::{Abuse, CloseReason, Decision, Event, Hello, Mail, ResetReason};
 use super::recipients::OpenRecipients;
 use super::secure::Exchange;
@@ -15,8 +16,8 @@ use super::session::Transaction;
 use super::{Content, Server, State, replies};
 use crate::machine::Step;
 use crate::wire::{
-    BodyType, Command, CommandError, HelloName, Line, MailParameters, Query, Reply, ReplyCode, ReplyForm, ReversePath,
-    Severity,
+    AbsoluteUri, Attribute, BodyType, ByMode, Command, CommandError, HelloName, Hold, Line, MailParameters, Node,
+    Query, Reply, ReplyCode, ReplyForm, ReversePath, Severity,
 };
 
 /// The shortest limit on command lines there may be (RFC 5321 section 4.5.3.1.4).
@@ -33,13 +34,21 @@ pub(super) enum Question {
     AuthenticationFailed(Exchange),
     Mail(Transaction),
     Recipients(OpenRecipients),
-    /// DATA, or the first chunk.
-    Data(Option<Chunk>),
-    /// A message for so many recipients.
-    Message(u32),
+    /// DATA, or the first chunk or URL.
+    Data(Option<Piece>),
+    /// BURL, with whether it is the last piece.
+    Burl(bool),
+    /// A message.
+    Message {
+        recipients: u32,
+        /// Octets of its content.
+        size: u64,
+    },
     /// VRFY or EXPN, with whether the reply may hold UTF-8.
     Query(bool),
     Help,
+    Etrn,
+    Xclient(Vec<Attribute>),
     Other,
 }
 
@@ -78,6 +87,7 @@ impl Server {
                         self.end(CloseReason::Abuse(Abuse::Chunk), Some(&replies::NO_CHUNKS));
                     }
                     Ok(Command::Quit) => self.end(CloseReason::Quit, Some(&replies::BYE)),
+                    Err(CommandError::Attribute(_)) if !self.trusts_proxy() => self.wrong(&replies::NOT_TRUSTED),
                     _ if self.no_service => self.wrong(&replies::NO_SERVICE),
                     Ok(command) => self.command(command, rx),
                     Err(error) => self.wrong(&replies::command_error(error)),
@@ -136,10 +146,10 @@ impl Server {
             Command::Help(topic) => self.ask_junk(Question::Help, Event::Help(topic)),
             Command::Other { verb, argument } => self.other(verb, argument),
             Command::Bdat { size, last } => self.bdat(Chunk { left: size, last }),
-            Command::Burl { .. } | Command::Etrn(_) => {
-                self.wrong(&replies::NOT_IMPLEMENTED);
-            }
-            Command::Xclient(_) | Command::Xforward(_) => self.wrong(&replies::UNKNOWN_COMMAND),
+            Command::Burl { url, last } => self.burl(url, last),
+            Command::Etrn(node) => self.etrn(node),
+            Command::Xclient(attributes) => self.xclient(attributes),
+            Command::Xforward(attributes) => self.xforward(attributes),
             // Dealt with before.
             Command::Quit => {}
         }
@@ -170,8 +180,12 @@ impl Server {
         if !ascii && !parameters.smtputf8 {
             return self.wrong(&replies::NEEDS_SMTPUTF8);
         }
-        if parameters.size.is_some_and(|size| size > config.message_size()) {
-            return self.reply(&replies::TOO_LARGE);
+        if let Some(refusal) = self.beyond_promise(&parameters) {
+            self.session.refused = self.session.refused.saturating_add(1);
+            return self.reply(&refusal);
+        }
+        if self.config.limits.transactions.is_some_and(|limit| self.session.transactions >= limit) {
+            return self.end(CloseReason::Decision, Some(&replies::TOO_MANY_TRANSACTIONS));
         }
         let transaction = Transaction {
             smtputf8: parameters.smtputf8,
@@ -181,6 +195,24 @@ impl Server {
             ..Transaction::default()
         };
         self.ask(Question::Mail(transaction), Event::Mail(Mail { reverse_path, parameters }));
+    }
+
+    /// Why a message is refused for what it asks for.
+    fn beyond_promise(&self, parameters: &MailParameters) -> Option<Reply> {
+        let config = &self.config;
+        let least = config.deliver_by.map_or(0, i64::from);
+        let too_soon = |by: &crate::wire::DeliverBy| by.mode() == ByMode::Return && by.seconds() < least;
+        let too_long = |hold: &Hold| match (hold, config.future_release) {
+            (Hold::For(interval), Some(maxima)) => interval.seconds() > maxima.interval.seconds(),
+            (Hold::Until(moment), Some(maxima)) => *moment > maxima.date_time,
+            (_, None) => true,
+        };
+        match () {
+            () if parameters.size.is_some_and(|size| size > config.message_size()) => Some(replies::TOO_LARGE),
+            () if parameters.deliver_by.as_ref().is_some_and(too_soon) => Some(replies::TOO_SOON),
+            () if parameters.hold.as_ref().is_some_and(too_long) => Some(replies::TOO_LONG_HELD),
+            () => None,
+        }
     }
 
     fn data(&mut self) {
@@ -220,7 +252,35 @@ impl Server {
         }
         match self.chunks.take() {
             Some(content) => self.state = State::Content(content.go_on(self.now, chunk)),
-            None => self.ask(Question::Data(Some(chunk)), Event::Data),
+            None => self.ask(Question::Data(Some(Piece::Chunk(chunk))), Event::Data),
+        }
+    }
+
+    /// BURL (RFC 4468): a piece of the content is elsewhere.
+    fn burl(&mut self, url: AbsoluteUri, last: bool) {
+        let transaction = self.session.transaction.as_ref();
+        match transaction.map(|transaction| transaction.recipients) {
+            _ if !self.config.takes_burl() => self.wrong(&replies::NOT_IMPLEMENTED),
+            _ if self.wants_auth() => self.wrong(&replies::AUTH_REQUIRED),
+            None => self.wrong(&replies::MAIL_FIRST),
+            Some(0) => {
+                self.reset(ResetReason::Refused(replies::NO_RECIPIENTS));
+                self.wrong(&replies::NO_RECIPIENTS);
+            }
+            Some(_) if self.chunks.is_some() => match self.end_piece() {
+                Ok(()) => self.ask(Question::Burl(last), Event::Burl { url, last }),
+                Err(refusal) => self.reply(&refusal),
+            },
+            Some(_) => self.ask(Question::Data(Some(Piece::Url(url, last))), Event::Data),
+        }
+    }
+
+    /// ETRN (RFC 1985).
+    fn etrn(&mut self, node: Node) {
+        match () {
+            () if !self.config.etrn => self.wrong(&replies::NOT_IMPLEMENTED),
+            () if self.session.transaction.is_some() => self.wrong(&replies::IN_TRANSACTION),
+            () => self.ask_junk(Question::Etrn, Event::Etrn(node)),
         }
     }
 
@@ -264,7 +324,7 @@ impl Server {
     }
 
     /// Asks about a command that brings no mail forward.
-    fn ask_junk(&mut self, question: Question, event: Event) {
+    pub(super) fn ask_junk(&mut self, question: Question, event: Event) {
         if self.count_junk() {
             self.ask(question, event);
         }
@@ -293,13 +353,14 @@ impl Server {
     /// Does what was decided, and replies.
     pub(super) fn decided(&mut self, question: Question, decision: Decision) {
         self.state = State::Command;
-        if let Question::Message(recipients) = question {
+        if let Question::Message { recipients, size } = question {
             // Whatever was decided: the message is no longer on its way. And the client is not to wait for what has
             // been decided longer than it must: it would send the message again.
             self.session.transaction = None;
+            self.session.asserted.forwarded.clear();
             self.flush = true;
             if self.config.lmtp {
-                return self.deliver(decision, recipients);
+                return self.deliver(decision, recipients, size);
             }
         }
         let question = match question {
@@ -314,11 +375,15 @@ impl Server {
             question => question,
         };
         match decision {
-            Decision::Close(reply) if matches!(question, Question::Message(_)) && reply.is_positive() => {
+            Decision::Close(reply) if matches!(question, Question::Message { .. }) && reply.is_positive() => {
                 self.accept(question, Some(reply));
                 self.end(CloseReason::Decision, None);
             }
             Decision::Close(reply) => self.end(CloseReason::Decision, Some(&reply)),
+            Decision::Configure(config) => {
+                self.config = config;
+                self.accept(question, None);
+            }
             // Other verdicts, and several decisions, do not get here.
             Decision::Accept | Decision::Verdict(_) | Decision::Each(_) => self.accept(question, None),
             Decision::Reply(reply) if reply.is_positive() => self.accept(question, Some(reply)),
@@ -337,11 +402,10 @@ impl Server {
             }
             // Dealt with before.
             Question::Authenticate(_) | Question::AuthenticationFailed(_) | Question::Recipients(_) => return,
-            Question::Data(Some(chunk)) => {
-                let binary = self.session.transaction.as_ref().is_some_and(|transaction| transaction.binary);
-                self.state = State::Content(Content::chunked(&self.config, self.now, chunk, binary));
-                return;
-            }
+            Question::Data(Some(piece)) => return self.begin_chunks(piece),
+            Question::Burl(last) => return self.fetched(last, own),
+            Question::Etrn => replies::QUEUING,
+            Question::Xclient(attributes) => return self.become_other(attributes),
             Question::Data(None) => {
                 self.reply(&replies::START_CONTENT);
                 self.state = State::Content(Content::new(&self.config, self.now));
@@ -349,10 +413,11 @@ impl Server {
             }
             Question::Mail(transaction) => {
                 self.session.transaction = Some(transaction);
+                self.session.transactions = self.session.transactions.saturating_add(1);
                 replies::SENDER_OK
             }
-            Question::Message(_) => {
-                self.count_message();
+            Question::Message { size, .. } => {
+                self.count_message(size);
                 replies::MESSAGE_ACCEPTED
             }
             Question::Query(utf8) => {
@@ -380,12 +445,19 @@ impl Server {
             }
             Question::Hello(_) => return self.reply_in(reply, ReplyForm::default()),
             Question::StartTls => return self.junk(reply),
-            Question::Data(None) => self.reset(ResetReason::Refused(reply.clone())),
-            Question::Data(Some(chunk)) => {
+            Question::Data(piece) => {
                 self.reset(ResetReason::Refused(reply.clone()));
-                self.state = State::Content(Content::refused(&self.config, self.now, *chunk, reply.clone(), false));
-                return;
+                if let Some(Piece::Chunk(chunk)) = piece {
+                    self.state = State::Content(Content::refused(&self.config, self.now, *chunk, reply.clone(), false));
+                    return;
+                }
             }
+            Question::Burl(_) => self.reset(ResetReason::Refused(reply.clone())),
+            Question::Message { .. } => self.session.refused = self.session.refused.saturating_add(1),
+            Question::Mail(_) => self.session.refused = self.session.refused.saturating_add(1),
+            _ => {}
+        }
+        match question {
             Question::Mail(_) if reply.severity() == Severity::Permanent && !self.count_refusal() => {
                 return;
             }
@@ -394,15 +466,16 @@ impl Server {
         self.reply(reply);
     }
 
-    fn count_message(&mut self) {
+    fn count_message(&mut self, size: u64) {
         self.session.messages = self.session.messages.saturating_add(1);
+        self.session.octets = self.session.octets.saturating_add(size);
         self.session.errors = 0;
         self.session.junk = 0;
         self.session.refusals = 0;
     }
 
     /// Says what becomes of a message for each of its recipients, in their order (RFC 2033 section 4.2).
-    fn deliver(&mut self, decision: Decision, recipients: u32) {
+    fn deliver(&mut self, decision: Decision, recipients: u32, size: u64) {
         let each = match &decision {
             Decision::Each(decisions) => decisions.as_slice(),
             _ => &[],
@@ -419,18 +492,21 @@ impl Server {
                 _ => replies::MESSAGE_ACCEPTED,
             };
             accepted |= reply.is_positive();
+            if !reply.is_positive() {
+                self.session.refused = self.session.refused.saturating_add(1);
+            }
             closing |= matches!(one, Decision::Close(_)) || reply.closes_connection();
             self.reply(&reply);
         }
         if accepted {
-            self.count_message();
+            self.count_message(size);
         }
         if closing {
             self.end(CloseReason::Decision, None);
         }
     }
 
-    fn greet(&mut self, own: Option<&Reply>) {
+    pub(super) fn greet(&mut self, own: Option<&Reply>) {
         let text = own.map_or(self.config.greeting.as_str(), Reply::text);
         self.hello_reply(220, format!("{} {text}", self.config.hostname()));
         self.flush = true;
@@ -446,8 +522,9 @@ impl Server {
         }
         if hello.extended {
             text.push('\n');
-            let offered =
-                self.config.offered(self.session.tls.is_some(), !self.tls_unavailable, &self.offered_mechanisms());
+            let (tls, authenticated) = (self.session.tls.is_some(), !self.wants_auth());
+            let mechanisms = self.offered_mechanisms();
+            let offered = self.config.offered(tls, !self.tls_unavailable, &mechanisms, authenticated);
             text.push_str(&offered.to_string());
         }
         self.hello_reply(250, text);

@@ -1,12 +1,13 @@
 //! The server: commands come in, questions go to the application, its decisions become replies.
 //!
 //! `command` deals with commands and turns decisions into replies, `recipients` with RCPT, `content` with what follows a 354,
-//! `secure` with TLS and authentication; this file
+//! `edge` with what proxies say, `secure` with TLS and authentication; this file
 //! holds the state, time, and the ways a transaction or a session ends.
 
 mod command;
 mod config;
 mod content;
+mod edge;
 mod event;
 mod handler;
 mod recipients;
@@ -22,9 +23,11 @@ use core::time::Duration;
 use bytes::{Buf, BytesMut};
 
 pub use config::{Config, Limits, MIN_MESSAGE_SIZE, MIN_RECIPIENTS, Timeouts, TlsPolicy};
-pub use event::{Abuse, AuthenticationFailure, CloseReason, Decision, Event, Hello, Mail, Recipient, ResetReason};
-pub use handler::{Connection, Handler, NOT_STORED, UNDECIDED, dispatch};
-pub use session::{Identity, Session, Transaction};
+pub use event::{
+    Abuse, AuthenticationFailure, CloseReason, Decision, Event, Hello, Mail, Recipient, Recipients, ResetReason,
+};
+pub use handler::{Connection, Handler, NOT_FETCHED, NOT_STORED, NOTHING_QUEUED, UNDECIDED, dispatch};
+pub use session::{Asserted, Identity, Session, Transaction};
 
 use crate::error::{ApiMisuse, Error, Phase};
 use crate::machine::{Machine, Step, sealed};
@@ -100,6 +103,8 @@ enum State {
     Exchange(Exchange),
     /// The application agreed to TLS.
     StartTls,
+    /// The PROXY header is due.
+    ProxyHeader,
     /// The TLS handshake is due.
     Handshake,
     /// The content of a message is due.
@@ -142,7 +147,9 @@ fn fitting_reply(decision: Decision) -> (Decision, Option<ApiMisuse>) {
         Decision::Verdict(verdict) if verdict != Verdict::Accepted => {
             (Decision::Reply(replies::UNDECIDED), Some(ApiMisuse::UnfitDecision))
         }
-        Decision::Each(_) => (Decision::Reply(replies::UNDECIDED), Some(ApiMisuse::UnfitDecision)),
+        Decision::Each(_) | Decision::Configure(_) => {
+            (Decision::Reply(replies::UNDECIDED), Some(ApiMisuse::UnfitDecision))
+        }
         decision => (decision, None),
     }
 }
@@ -200,7 +207,11 @@ impl Server {
         match core::mem::replace(&mut self.state, State::Command) {
             State::Asked(Question::Recipients(mut open)) => {
                 open.decide_all(decision);
-                self.answer_recipients(open);
+                self.answer_recipients(&mut open);
+                if let Some(undecided) = open.undecided() {
+                    self.events.push_back(Event::Recipients(undecided));
+                }
+                self.wait_for_recipients(open);
             }
             State::Asked(question) => self.decided(question, decision),
             State::Content(content) => self.decided_in_content(content, decision)?,
@@ -220,14 +231,12 @@ impl Server {
     /// # Errors
     /// As [`Server::decide`]; nothing was asked, too, when that recipient has been decided.
     pub fn decide_recipient(&mut self, index: u32, decision: Decision) -> Result<(), ApiMisuse> {
-        let (decision, misuse) = match decision {
-            Decision::Each(_) => (Decision::Reply(replies::UNDECIDED), Some(ApiMisuse::UnfitDecision)),
-            decision => fitting_reply(decision),
-        };
+        let (decision, misuse) = fitting_reply(decision);
         match core::mem::replace(&mut self.state, State::Command) {
             State::Asked(Question::Recipients(mut open)) => {
                 let fits = open.decide(index, decision);
-                self.answer_recipients(open);
+                self.answer_recipients(&mut open);
+                self.wait_for_recipients(open);
                 if !fits {
                     return Err(ApiMisuse::NothingToDecide);
                 }
@@ -250,7 +259,12 @@ impl Server {
         match (question, decision) {
             (Question::Recipients(_), Decision::Each(decisions)) => each_fitting(decisions),
             // RFC 2033 section 4.2: one reply for each recipient.
-            (Question::Message(_), Decision::Each(decisions)) if self.config.lmtp => each_fitting(decisions),
+            (Question::Message { .. }, Decision::Each(decisions)) if self.config.lmtp => each_fitting(decisions),
+            (Question::Connect | Question::Hello(_) | Question::Xclient(_), Decision::Configure(config))
+                if self.config.fits(&config) =>
+            {
+                (Decision::Configure(config), None)
+            }
             (Question::Authenticate(_), Decision::Verdict(verdict)) => (Decision::Verdict(verdict), None),
             // Nobody is to get in because somebody did not look.
             (Question::Authenticate(_), Decision::Accept) => {
@@ -266,6 +280,13 @@ impl Server {
     pub fn overdue(&mut self) {
         if matches!(self.state, State::Content(_)) {
             self.refuse_content(replies::UNDECIDED);
+        }
+    }
+
+    /// Says that the application failed, so that nothing is known about what it was asked: the session ends with 421.
+    pub fn application_failed(&mut self) {
+        if !matches!(self.state, State::Ended) {
+            self.end(CloseReason::ApplicationFailed, Some(&replies::FAILED));
         }
     }
 
@@ -315,6 +336,7 @@ impl Server {
     /// The one way a transaction ends without a message (H-ST-1).
     fn reset(&mut self, reason: ResetReason) {
         self.chunks = None;
+        self.session.asserted.forwarded.clear();
         if self.session.transaction.take().is_some() {
             self.events.push_back(Event::Reset(reason));
         }
@@ -323,7 +345,7 @@ impl Server {
     /// The one way a session ends.
     fn end(&mut self, reason: CloseReason, reply: Option<&Reply>) {
         // Nothing is said in clear where TLS comes first.
-        let handshake = matches!(self.state, State::Handshake)
+        let handshake = matches!(self.state, State::Handshake | State::ProxyHeader)
             || self.config.tls == TlsPolicy::Implicit && self.session.tls.is_none();
         if let Some(reply) = reply.filter(|_| !handshake) {
             self.reply(reply);
@@ -370,6 +392,7 @@ impl Server {
             State::Content(_) => Phase::Content,
             State::Exchange(_) => Phase::Auth,
             State::StartTls | State::Handshake => Phase::Handshake,
+            State::ProxyHeader => Phase::ProxyHeader,
             State::Start | State::Command | State::Ended => Phase::Command,
         }
     }
@@ -379,6 +402,8 @@ impl Server {
         match self.state {
             // The peer does not take the goodbye.
             State::Ended => self.output.clear(),
+            // The client has not talked early.
+            State::Start => {}
             State::Asked(_) => self.end(CloseReason::Timeout(phase), Some(&replies::NO_DECISION)),
             _ => self.end(CloseReason::Timeout(phase), Some(&replies::TIMED_OUT)),
         }
@@ -387,7 +412,7 @@ impl Server {
     /// Whether a shutdown is due in the state the session is in.
     fn shutdown_is_due(&self) -> bool {
         match (self.shutdown, &self.state) {
-            (Some(_), State::Start | State::Handshake)
+            (Some(_), State::Start | State::ProxyHeader | State::Handshake)
             | (Some(Shutdown::Now), State::Command | State::Content(_) | State::Exchange(_)) => true,
             (Some(Shutdown::AfterTransaction), State::Exchange(_)) => true,
             (Some(Shutdown::AfterTransaction), State::Command) => self.session.transaction.is_none(),
@@ -444,6 +469,11 @@ impl Machine for Server {
                 continue;
             }
             if matches!(self.state, State::Asked(_)) {
+                // Of several recipients, some may have been decided long ago.
+                let held = self.output.has_remaining() && now.duration_since(self.held_since) >= LONG_HELD;
+                if held && self.input != Input::Lost {
+                    return Ok(Step::Write);
+                }
                 return Ok(Step::Decide);
             }
             if self.input == Input::Lost {
@@ -454,6 +484,11 @@ impl Machine for Server {
             }
             self.flush = false;
             let step = match &mut self.state {
+                State::ProxyHeader => self.next_proxy_header(rx),
+                State::Start if self.config.proxy_protocol && self.session.asserted.proxy.is_none() => {
+                    self.state = State::ProxyHeader;
+                    None
+                }
                 State::Start if self.config.tls == TlsPolicy::Implicit && self.session.tls.is_none() => {
                     self.state = State::Handshake;
                     if self.tls_unavailable {
@@ -467,12 +502,7 @@ impl Machine for Server {
                 }
                 State::Handshake => self.handshake(rx),
                 State::Exchange(_) => self.next_response(rx),
-                State::Start => {
-                    self.since = now;
-                    self.session.pipelined_early |= !rx.is_empty();
-                    self.ask(Question::Connect, Event::Connected);
-                    None
-                }
+                State::Start => self.begin(rx),
                 State::Command => self.next_command(rx),
                 State::Content(_) => self.next_content(rx),
                 State::Asked(_) => Some(Step::Decide),
@@ -497,7 +527,9 @@ impl Machine for Server {
             _ if self.away => Some(self.now.after(timeouts.decision)),
             State::StartTls | State::Handshake => Some(self.since.after(timeouts.handshake)),
             State::Content(content) => Some((self.since.after(timeouts.content)).min(content.slowest_end(timeouts))),
-            State::Start | State::Command | State::Exchange(_) => Some(self.since.after(timeouts.command)),
+            State::ProxyHeader => Some(self.since.after(timeouts.proxy_header)),
+            State::Start => Some(self.since.after(timeouts.early_talkers)),
+            State::Command | State::Exchange(_) => Some(self.since.after(timeouts.command)),
             State::Ended => self.output.has_remaining().then(|| self.since.after(timeouts.command)),
         }
     }
