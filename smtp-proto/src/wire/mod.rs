@@ -12,7 +12,6 @@ mod domain;
 mod escape;
 mod line;
 mod params;
-mod proxy;
 mod reply;
 mod xtext;
 
@@ -32,7 +31,6 @@ pub use params::{
     BodyType, ByMode, DeliverBy, EnvelopeId, FutureReleaseInterval, Hold, MailParameters, NoSupportAction, Notify,
     OriginalRecipient, Parameter, ParameterError, Priority, RecipientParameters, Ret, Rrvs,
 };
-pub use proxy::ProxyHeader;
 pub use reply::{
     EnhancedStatusCode, InvalidReply, MAX_REPLY_LINE, Reply, ReplyCode, ReplyForm, ReplyLimits, ReplyReader, Severity,
 };
