@@ -381,7 +381,7 @@ impl Server {
             self.session.asserted.forwarded.clear();
             self.flush = true;
             if self.config.lmtp {
-                return self.deliver(decision, recipients, size);
+                return self.deliver(&decision, recipients, size);
             }
         }
         let question = match question {
@@ -490,15 +490,15 @@ impl Server {
     }
 
     /// Says what becomes of a message for each of its recipients, in their order (RFC 2033 section 4.2).
-    fn deliver(&mut self, decision: Decision, recipients: u32, size: u64) {
-        let each = match &decision {
+    fn deliver(&mut self, decision: &Decision, recipients: u32, size: u64) {
+        let each = match decision {
             Decision::Each(decisions) => decisions.as_slice(),
             _ => &[],
         };
         let missing = Decision::Reply(replies::UNDECIDED);
         let (mut accepted, mut closing) = (false, matches!(decision, Decision::Close(_)));
         for index in 0..recipients {
-            let one = match &decision {
+            let one = match decision {
                 Decision::Each(_) => usize::try_from(index).ok().and_then(|index| each.get(index)).unwrap_or(&missing),
                 decision => decision,
             };
