@@ -118,6 +118,27 @@ pub enum Unsendable {
     /// The message must not travel without verified TLS, and the server does not promise that (RFC 8689).
     #[error("the message requires TLS on all its way, and the server or this connection does not give that (5.7.30)")]
     NeedsRequireTls,
+    /// It asks for an extension that the server does not offer, and that must not be left out.
+    #[error("the message needs {0}, which the server does not offer")]
+    NeedsExtension(&'static str),
+    /// It is to be returned unless it is delivered sooner than the server can promise (RFC 2852 section 4).
+    #[error("the message is to be delivered in {seconds} s, and the server promises no less than {minimum} s")]
+    TooSoon {
+        /// What the message asks for.
+        seconds: i64,
+        /// What the server offers.
+        minimum: u32,
+    },
+    /// It is to be held back longer than the server does (RFC 4865 section 3).
+    #[error("the message is to be held back for longer than the server does")]
+    TooLongHeld,
+    /// It has more recipients than the server takes for one message (RFC 9422), and streamed content cannot be sent
+    /// twice.
+    #[error("the message has streamed content and more than the {limit} recipients that the server takes at once")]
+    TooManyRecipients {
+        /// The server's limit.
+        limit: u32,
+    },
     /// A CR or LF stands alone and the policy is to refuse that.
     #[error("the content has a CR or LF that is not part of a CRLF")]
     BareNewline,
@@ -368,6 +389,10 @@ pub enum Error {
     /// The session came to an end because of another message or command. This message had not begun.
     #[error("not sent: the session was given up for another reason")]
     GivenUp,
+    /// The server takes no more in this session (RFC 9422): not this message, or no recipients of further domains.
+    /// Another session will do.
+    #[error("not sent: the server takes no more of it in this session")]
+    SessionUsedUp,
     /// The peer broke the protocol.
     #[error("protocol error: {0}")]
     Peer(#[from] PeerFault),
@@ -389,7 +414,8 @@ impl Error {
                 reply.severity() == Severity::Temporary
             }
             Self::Tls(_) | Self::Authentication(_) => false,
-            Self::ServiceClosing { .. } | Self::Disconnected { .. } | Self::Timeout { .. } | Self::GivenUp => true,
+            Self::ServiceClosing { .. } | Self::Disconnected { .. } | Self::Timeout { .. } => true,
+            Self::GivenUp | Self::SessionUsedUp => true,
             Self::Unsendable(Unsendable::Cancelled) => true,
             Self::Peer(_) | Self::Unsendable(_) | Self::Misuse(_) => false,
         }

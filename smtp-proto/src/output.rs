@@ -10,6 +10,10 @@ const HIGH_WATER: usize = 64 * 1024;
 /// How many segments wait before the machine produces no more: content with many stuffed dots or corrected line
 /// ends is cut into many.
 const MANY_SEGMENTS: usize = 1024;
+/// How much makes a chunk (RFC 3030), where there is more: little enough to be kept in memory until its size is known.
+const MAX_CHUNK: usize = 1024 * 1024;
+/// How many segments make a chunk: each takes some memory of its own.
+const MAX_CHUNK_SEGMENTS: usize = 32 * 1024;
 
 /// Octets waiting to be written, in order.
 ///
@@ -22,12 +26,28 @@ pub struct Output {
     tail: BytesMut,
     remaining: usize,
     written: u64,
+    /// Room beyond the usual: this is a part that is gathered before its size can be told.
+    roomy: bool,
 }
 
 impl Output {
     /// Nothing to write.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Nothing yet, and room for so many segments as one chunk may have.
+    pub(crate) fn for_chunk() -> Self {
+        Self { roomy: true, ..Self::default() }
+    }
+
+    /// Appends what waits in another output, without copying it.
+    pub(crate) fn append(&mut self, other: &mut Self) {
+        for segment in core::mem::take(&mut other.segments) {
+            self.push(segment);
+        }
+        self.push(other.tail.split().freeze());
+        other.remaining = 0;
     }
 
     /// Appends octets that live elsewhere, without copying them.
@@ -59,7 +79,13 @@ impl Output {
 
     /// Whether so much waits that no more should be produced before some of it is written.
     pub fn is_full(&self) -> bool {
-        self.remaining >= HIGH_WATER || self.segments.len() >= MANY_SEGMENTS
+        let (high_water, many) = if self.roomy { (MAX_CHUNK, MAX_CHUNK_SEGMENTS) } else { (HIGH_WATER, MANY_SEGMENTS) };
+        self.remaining >= high_water || self.segments.len() >= many
+    }
+
+    /// Octets until it is full.
+    pub(crate) fn room(&self) -> usize {
+        if self.roomy { MAX_CHUNK.saturating_sub(self.remaining) } else { usize::MAX }
     }
 
     /// Octets written since the session began.

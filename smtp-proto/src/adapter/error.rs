@@ -83,6 +83,7 @@ impl Error {
                 source,
                 SessionError::Timeout { .. }
                     | SessionError::GivenUp
+                    | SessionError::SessionUsedUp
                     | SessionError::Peer(_)
                     | SessionError::Unsendable(_)
                     | SessionError::Misuse(_)

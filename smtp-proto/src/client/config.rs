@@ -42,6 +42,15 @@ pub struct Config {
     /// The longest line of content, in octets without CRLF. Default 998 (RFC 5321 section 4.5.3.1.6); a message
     /// with a longer one is not sent. `usize::MAX`: no limit.
     pub text_line: usize,
+    /// Whether the client speaks LMTP (RFC 2033) instead of SMTP: each recipient gets its own verdict. Default no.
+    pub lmtp: bool,
+    /// How content is transferred. Default [`Transfer::Auto`].
+    pub transfer: Transfer,
+    /// Chunks of one message that may be on their way without a reply (RFC 3030); each has 1 MiB at most. Default 4.
+    pub chunks_in_flight: usize,
+    /// Messages that may be on their way without a reply where the server takes chunks. Should the connection break,
+    /// nobody knows what became of these. Default 32; never under 1.
+    pub messages_in_flight: usize,
     /// Octets of commands that may be on their way without a reply. Default 16 KiB: little enough to fit the
     /// buffers of a connection, so that a caller that cannot read while it writes never waits for a server that
     /// waits for it (RFC 2920 section 3.1).
@@ -50,6 +59,18 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// How much of a reply is read.
     pub reply_limits: ReplyLimits,
+}
+
+/// How content is transferred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Transfer {
+    /// In chunks where the server offers CHUNKING, else with DATA.
+    #[default]
+    Auto,
+    /// With DATA (RFC 5321 section 4.1.1.4).
+    Data,
+    /// In chunks, with BDAT (RFC 3030); a server without CHUNKING gets no message.
+    Bdat,
 }
 
 /// Whether TLS is used, and whether it must be. A handshake that fails ends the session under every policy: it never
@@ -151,7 +172,7 @@ impl Timeouts {
 impl Config {
     /// Whether a session without EHLO cannot be what is wanted.
     pub(super) fn needs_extensions(&self) -> bool {
-        self.tls == TlsPolicy::Required || matches!(self.authentication, Authentication::Required(_))
+        self.lmtp || self.tls == TlsPolicy::Required || matches!(self.authentication, Authentication::Required(_))
     }
 
     /// The defaults, for a client of this name: its domain name, or its address as a literal such as
@@ -170,6 +191,10 @@ impl Config {
             allow_helo: true,
             bare_newline: BareNewline::Fix,
             text_line: MAX_TEXT_LINE,
+            lmtp: false,
+            transfer: Transfer::default(),
+            chunks_in_flight: 4,
+            messages_in_flight: 32,
             in_flight: 16 * 1024,
             timeouts: Timeouts::default(),
             reply_limits: ReplyLimits::default(),

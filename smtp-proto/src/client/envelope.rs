@@ -9,7 +9,8 @@ use bytes::Bytes;
 use super::MAX_COMMAND;
 use crate::error::{InvalidArgument, NonAscii, Problem};
 use crate::wire::{
-    AddressError, ForwardPath, MAX_PATH, Parameter, ParameterError, RecipientParameters, ReversePath, are_ascii,
+    AddressError, DeliverBy, EnvelopeId, ForwardPath, Hold, MAX_PATH, MailParameters, Parameter, ParameterError,
+    Priority, RecipientParameters, Ret, ReversePath, are_ascii,
 };
 
 /// Sender and recipients of a message.
@@ -31,8 +32,24 @@ pub struct Envelope {
     pub smtputf8: bool,
     /// Whether the message must not travel without verified TLS, here and further on (REQUIRETLS, RFC 8689).
     pub requiretls: bool,
-    /// Further parameters of MAIL. The server must know them; SIZE, BODY, SMTPUTF8 and REQUIRETLS are added where they
-    /// are due.
+    /// Whether the content is no text, so that its octets must stay as they are (BINARYMIME, RFC 3030).
+    pub binary: bool,
+    /// Who submitted the message, as far as the client knows (RFC 4954 section 5). Left out where the server has no
+    /// AUTH.
+    pub auth: Option<ReversePath>,
+    /// How much of the message a notification returns (DSN, RFC 3461). Left out where the server has no DSN.
+    pub ret: Option<Ret>,
+    /// What notifications call the message (DSN, RFC 3461). Left out where the server has no DSN.
+    pub envelope_id: Option<EnvelopeId>,
+    /// By when the message is to be delivered (DELIVERBY, RFC 2852). Where the server does not offer that, it is left out
+    /// if the sender is only to be notified, and the message is not sent if it is to be returned.
+    pub deliver_by: Option<DeliverBy>,
+    /// Until when the message is to be held back (FUTURERELEASE, RFC 4865). A server without that gets no message.
+    pub hold: Option<Hold>,
+    /// How urgent the message is (RFC 6710). Left out where the server has no MT-PRIORITY.
+    pub priority: Option<Priority>,
+    /// Further parameters of MAIL. The server must know them; those that have a field here, SIZE and BODY are added where
+    /// they are due.
     pub parameters: Vec<Parameter>,
 }
 
@@ -42,7 +59,8 @@ pub struct Envelope {
 pub struct Recipient {
     /// Its address.
     pub forward_path: ForwardPath,
-    /// Parameters of RCPT. The server must know them.
+    /// Parameters of RCPT. NOTIFY and ORCPT are left out where the server has no DSN (RFC 3461), RRVS where it has none
+    /// unless it says to refuse then (RFC 7293); further ones the server must know.
     pub parameters: RecipientParameters,
 }
 
@@ -80,6 +98,13 @@ impl Envelope {
             recipients: recipients.into_iter().enumerate().map(recipient).collect::<Result<_, _>>()?,
             smtputf8: false,
             requiretls: false,
+            binary: false,
+            auth: None,
+            ret: None,
+            envelope_id: None,
+            deliver_by: None,
+            hold: None,
+            priority: None,
             parameters: Vec::new(),
         };
         envelope.check()?;
@@ -91,7 +116,8 @@ impl Envelope {
         if self.recipients.is_empty() {
             return Err(InvalidArgument::new("list of recipients", "", Problem::Empty));
         }
-        check_parameters("parameter of MAIL", &self.parameters, &["SIZE", "BODY", "SMTPUTF8", "REQUIRETLS"], 100)?;
+        // The typed ones have at most so many octets, of which ENVID has 106 and AUTH, all of it encoded, 780.
+        check_parameters("parameter of MAIL", &self.parameters, &MailParameters::KNOWN, 1100)?;
         // The typed ones have at most 29, 507 and 28 octets.
         let own = &RecipientParameters::KNOWN;
         self.recipients

@@ -12,13 +12,13 @@ mod send;
 mod transaction;
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-pub use config::{Authentication, Config, Timeouts, TlsPolicy};
+pub use config::{Authentication, Config, Timeouts, TlsPolicy, Transfer};
 pub use envelope::{Content, Envelope, Recipient};
 pub use outcome::{Outcome, RecipientOutcome, Verdict};
 
@@ -137,6 +137,7 @@ pub struct Client {
     last_id: u64,
     /// No more requests: QUIT is among them.
     quitting: bool,
+    divided: VecDeque<Divided>,
     awaited: VecDeque<Awaited>,
     /// Octets of commands that no reply has come for.
     in_flight: usize,
@@ -144,6 +145,13 @@ pub struct Client {
     synchronise: bool,
     /// A transaction came to nothing and may still be open at the server.
     reset_due: bool,
+    /// The last chunk of this message has been written, and what the server says of it is not known: should it refuse,
+    /// the transaction may still be open.
+    perhaps_open: Option<RequestId>,
+    /// MAIL commands written.
+    mails: u32,
+    /// Domains of recipients that were written, in lower case, where the server counts them.
+    domains: BTreeSet<String>,
     reader: ReplyReader,
     output: Output,
     events: VecDeque<Event>,
@@ -178,6 +186,17 @@ enum State {
 struct Request {
     id: RequestId,
     kind: RequestKind,
+    /// It is one of several transactions for one message: which message, and from which of its recipients on.
+    part: Option<(RequestId, usize)>,
+}
+
+/// What is known of a message that goes in several transactions.
+#[derive(Debug)]
+struct Divided {
+    id: RequestId,
+    outcome: Option<Outcome>,
+    /// Transactions that are not concluded.
+    open: usize,
 }
 
 #[derive(Debug)]
@@ -203,10 +222,14 @@ impl Client {
             writing: 0,
             last_id: 0,
             quitting: false,
+            divided: VecDeque::new(),
             awaited: (!implicit).then(Awaited::greeting).into_iter().collect(),
             in_flight: 0,
             synchronise: true,
             reset_due: false,
+            perhaps_open: None,
+            mails: 0,
+            domains: BTreeSet::new(),
             reader: ReplyReader::new(),
             output: Output::new(),
             events: VecDeque::new(),
@@ -333,18 +356,26 @@ impl Client {
 
     /// Withdraws a message as far as that is possible. Its outcome still comes.
     ///
-    /// One that has not begun is not sent; one for which DATA has not been said is taken back with RSET. Behind DATA a
-    /// message that is wholly handed over is sent; where streamed content is missing, the session fails: there is no
-    /// way to tell a server to forget half a message.
+    /// One that has not begun is not sent; one for which DATA has not been said is taken back with RSET, and so is one
+    /// that goes in chunks and whose last has not been written. Behind DATA a message that is wholly handed over is sent;
+    /// where streamed content is missing, the session fails: there is no way to tell a server to forget half a message.
     pub fn cancel(&mut self, id: RequestId) {
+        if self.divided.iter().any(|divided| divided.id == id) {
+            let of_it = |request: &Request| request.part.is_some_and(|(whole, _)| whole == id).then_some(request.id);
+            let parts: Vec<RequestId> = self.requests.iter().filter_map(of_it).collect();
+            return parts.into_iter().for_each(|part| self.cancel(part));
+        }
         let Some((position, transaction)) = self.find(id) else {
             return;
         };
-        let (stage, complete) = (transaction.stage, transaction.ended);
+        let (stage, complete) = (transaction.stage, transaction.ended || transaction.chunked);
         if stage == Stage::Done {
             return;
         }
-        transaction.cancelled = true;
+        // What is wholly handed over is sent, once its content has begun.
+        if !(stage == Stage::Content && transaction.ended) {
+            transaction.withdrawn = Some(Unsendable::Cancelled);
+        }
         match stage {
             Stage::Mail => {
                 if let Some(request) = self.requests.remove(position) {
@@ -375,7 +406,7 @@ impl Client {
         }
         self.last_id = self.last_id.saturating_add(1);
         let id = RequestId(self.last_id);
-        self.requests.push_back(Request { id, kind });
+        self.requests.push_back(Request { id, kind, part: None });
         Ok(id)
     }
 
@@ -404,8 +435,52 @@ impl Client {
     /// Tells what became of a request that is off the queue.
     fn conclude(&mut self, request: Request, error: Option<Error>) {
         if let RequestKind::Transaction(transaction) = request.kind {
-            let outcome = transaction.outcome(error, self.output.written());
-            self.events.push_back(Event::Outcome { id: request.id, outcome });
+            let outcome = transaction.outcome(error, self.output.written(), self.config.lmtp);
+            match request.part {
+                Some((whole, _)) => self.conclude_part(whole, outcome),
+                None => self.events.push_back(Event::Outcome { id: request.id, outcome }),
+            }
+        }
+    }
+
+    /// Divides the message that is next among several transactions of so many recipients (RFC 9422 section 4).
+    fn divide(&mut self, most: usize) {
+        let Some(Request { id, kind: RequestKind::Transaction(transaction), .. }) = self.requests.remove(self.writing)
+        else {
+            return;
+        };
+        let mut first = 0;
+        let mut position = self.writing;
+        let mut open = 0usize;
+        for part in transaction.divide(most, &self.config) {
+            self.last_id = self.last_id.saturating_add(1);
+            let next = part.envelope.recipients.len().saturating_add(first);
+            let request = Request {
+                id: RequestId(self.last_id),
+                kind: RequestKind::Transaction(Box::new(part)),
+                part: Some((id, first)),
+            };
+            self.requests.insert(position, request);
+            (first, position, open) = (next, position.saturating_add(1), open.saturating_add(1));
+        }
+        self.divided.push_back(Divided { id, outcome: None, open });
+    }
+
+    /// Adds what became of one of several transactions; they conclude in their order.
+    fn conclude_part(&mut self, id: RequestId, outcome: Outcome) {
+        let Some(position) = self.divided.iter().position(|divided| divided.id == id) else {
+            return;
+        };
+        let Some(divided) = self.divided.get_mut(position) else { return };
+        match &mut divided.outcome {
+            Some(whole) => whole.merge(outcome),
+            none => *none = Some(outcome),
+        }
+        divided.open = divided.open.saturating_sub(1);
+        if divided.open == 0
+            && let Some(Divided { outcome: Some(outcome), .. }) = self.divided.remove(position)
+        {
+            self.events.push_back(Event::Outcome { id, outcome });
         }
     }
 

@@ -14,6 +14,9 @@ pub struct Outcome {
     pub recipients: Vec<RecipientOutcome>,
     /// The server's reply to the whole message, with its queue id if it gives one.
     pub reply: Option<Reply>,
+    /// Extensions that the envelope asked for and the server does not offer, where the message could go without: the
+    /// keywords.
+    pub left_out: Vec<&'static str>,
     /// What ended the attempt, when it was not a reply to this message.
     pub error: Option<Error>,
 }
@@ -65,6 +68,18 @@ impl Outcome {
         } else {
             Verdict::Delivered
         }
+    }
+
+    /// Adds what became of the same message for further recipients.
+    pub(super) fn merge(&mut self, further: Self) {
+        self.recipients.extend(further.recipients);
+        self.left_out.extend(further.left_out);
+        self.left_out.sort_unstable();
+        self.left_out.dedup();
+        if self.reply.as_ref().is_none_or(|reply| !reply.is_positive()) {
+            self.reply = further.reply.or(self.reply.take());
+        }
+        self.error = self.error.take().or(further.error);
     }
 
     /// Whether the message was accepted for all recipients.

@@ -2,7 +2,7 @@
 
 use super::transaction::Stage;
 use super::{Client, Event, Request, RequestId, RequestKind, State};
-use crate::error::{Error, PeerFault, Phase, Unsendable};
+use crate::error::{Error, PeerFault, Phase};
 use crate::transcript::Speaker;
 use crate::wire::{Capabilities, Command, Reply, ReplyForm, Severity};
 
@@ -30,6 +30,8 @@ pub(super) enum Purpose {
     Mail(RequestId),
     Rcpt(RequestId, usize),
     Data(RequestId),
+    /// A chunk that is not the last.
+    Chunk(RequestId),
     EndOfData(RequestId),
     Command(RequestId),
     Quit,
@@ -41,6 +43,11 @@ pub(super) enum Purpose {
 impl Awaited {
     pub(super) fn new(phase: Phase, purpose: Purpose) -> Self {
         Self { phase, purpose, octets: 0, end: 0 }
+    }
+
+    /// To a command of so many octets.
+    pub(super) fn to(self, octets: usize) -> Self {
+        Self { octets, ..self }
     }
 
     pub(super) fn greeting() -> Self {
@@ -102,9 +109,16 @@ impl Client {
                 self.requests.pop_front();
                 self.writing = self.writing.saturating_sub(1);
             }
-            Purpose::Mail(id) | Purpose::Rcpt(id, _) | Purpose::Data(id) | Purpose::EndOfData(id) => {
-                self.transaction_reply(id, awaited.purpose, reply);
+            Purpose::EndOfData(id) if self.config.lmtp => {
+                if self.judged_for_one(id, reply) {
+                    self.awaited.push_front(awaited.to(0));
+                }
             }
+            Purpose::Mail(id)
+            | Purpose::Rcpt(id, _)
+            | Purpose::Data(id)
+            | Purpose::Chunk(id)
+            | Purpose::EndOfData(id) => self.transaction_reply(id, awaited.purpose, reply),
         }
         match last_words {
             Some(reply) => self.fail(Error::ServiceClosing { phase, reply }),
@@ -159,7 +173,8 @@ impl Client {
     }
 
     pub(super) fn say_hello(&mut self) {
-        let hello = Command::Ehlo(self.config.hello.clone());
+        let name = self.config.hello.clone();
+        let hello = if self.config.lmtp { Command::Lhlo(name) } else { Command::Ehlo(name) };
         self.write(&hello, Awaited::new(Phase::Hello, Purpose::Hello { extended: true }));
     }
 
@@ -205,6 +220,7 @@ impl Client {
     }
 
     fn transaction_reply(&mut self, id: RequestId, purpose: Purpose, reply: Reply) {
+        let (whole, first) = self.part_of(id);
         let Some((_, transaction)) = self.find(id) else {
             return;
         };
@@ -213,7 +229,7 @@ impl Client {
             Purpose::Mail(_) if !reply.is_positive() => transaction.refused(Phase::Mail, reply),
             Purpose::Rcpt(_, index) => {
                 transaction.recipient_replied(index, reply.clone());
-                self.events.push_back(Event::Recipient { id, index, reply });
+                self.events.push_back(Event::Recipient { id: whole, index: first.saturating_add(index), reply });
             }
             Purpose::Data(_) if reply.severity() == Severity::Intermediate => {
                 if transaction.is_refused() || transaction.nobody_wants_it() {
@@ -230,8 +246,47 @@ impl Client {
                 self.writing = self.writing.saturating_add(1);
                 self.reset_due = true;
             }
-            Purpose::EndOfData(_) => transaction.judged(reply),
+            Purpose::Chunk(_) => {
+                transaction.chunks_open = transaction.chunks_open.saturating_sub(1);
+                if !reply.is_positive() {
+                    transaction.refused(Phase::Content, reply);
+                }
+            }
+            Purpose::EndOfData(_) => {
+                let positive = reply.is_positive();
+                transaction.judged(reply);
+                self.closed(id, positive);
+            }
             _ => {}
+        }
+    }
+
+    /// What the application knows this transaction as, and from which of its recipients on.
+    fn part_of(&self, id: RequestId) -> (RequestId, usize) {
+        let request = self.requests.iter().find(|request| request.id == id);
+        request.and_then(|request| request.part).unwrap_or((id, 0))
+    }
+
+    /// The reply to the content for one recipient of several. Whether there are more to come.
+    fn judged_for_one(&mut self, id: RequestId, reply: Reply) -> bool {
+        let Some((_, transaction)) = self.find(id) else {
+            return false;
+        };
+        let positive = reply.is_positive();
+        let more = transaction.judged_for_one(reply);
+        if !more {
+            transaction.outstanding = transaction.outstanding.saturating_sub(1);
+            let accepted = transaction.is_accepted_for_some();
+            self.closed(id, positive || accepted);
+        }
+        more
+    }
+
+    /// A transaction has its last reply. Behind BDAT that was refused it may still be open at the server.
+    fn closed(&mut self, id: RequestId, accepted: bool) {
+        if self.perhaps_open == Some(id) {
+            self.perhaps_open = None;
+            self.reset_due |= !accepted;
         }
     }
 
@@ -240,12 +295,12 @@ impl Client {
         while let Some(Request { kind: RequestKind::Transaction(transaction), .. }) = self.requests.front()
             && transaction.is_complete()
         {
-            let withdrawn = transaction.cancelled && transaction.end.is_none();
+            let withdrawn = transaction.withdrawn.filter(|_| transaction.end.is_none());
             let Some(request) = self.requests.pop_front() else {
                 return;
             };
             self.writing = self.writing.saturating_sub(1);
-            self.conclude(request, withdrawn.then_some(Unsendable::Cancelled.into()));
+            self.conclude(request, withdrawn.map(Error::from));
         }
     }
 }

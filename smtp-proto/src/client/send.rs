@@ -1,13 +1,15 @@
 //! What is written when: grouping by RFC 2920 where the server allows it, one command at a time where not.
 
+use alloc::string::ToString;
 use core::fmt;
 
 use bytes::Buf;
 
 use super::receive::{Awaited, Purpose};
 use super::transaction::{Stage, unsendable};
-use super::{Client, Event, Recipient, RequestId, RequestKind, State};
+use super::{Client, Event, RequestId, RequestKind, State};
 use crate::error::{Error, Phase};
+use crate::output::Output;
 use crate::transcript::Speaker;
 use crate::wire::Command;
 
@@ -71,6 +73,24 @@ impl Client {
             return false;
         };
         match transaction.stage {
+            Stage::Mail if self.writing >= config.messages_in_flight.max(1) => return false,
+            // RFC 3030 leaves open whether a refused last chunk ends the transaction; recipients of the next message must
+            // not join those of this one.
+            Stage::Mail if self.perhaps_open.take().is_some() => self.reset_due = true,
+            Stage::Mail if capabilities.limits().mail_max.is_some_and(|limit| self.mails >= limit) => {
+                if let Some(request) = self.requests.remove(self.writing) {
+                    self.conclude(request, Some(Error::SessionUsedUp));
+                }
+            }
+            Stage::Mail
+                if !transaction.probe
+                    && !transaction.streamed
+                    && let Some(limit) = capabilities.limits().rcpt_max
+                    && let Ok(most) = usize::try_from(limit)
+                    && transaction.envelope.recipients.len() > most =>
+            {
+                self.divide(most);
+            }
             Stage::Mail => match transaction.parameters(capabilities, verified, config) {
                 Err(unsendable) => {
                     if let Some(request) = self.requests.remove(self.writing) {
@@ -80,6 +100,7 @@ impl Client {
                 Ok(parameters) => {
                     transaction.stage = Stage::Rcpt(0);
                     transaction.outstanding = 1;
+                    self.mails = self.mails.saturating_add(1);
                     let reverse_path = transaction.envelope.reverse_path.clone();
                     self.write(
                         &Command::Mail { reverse_path, parameters },
@@ -87,12 +108,26 @@ impl Client {
                     );
                 }
             },
-            Stage::Rcpt(_) | Stage::Data if transaction.is_refused() || transaction.cancelled => self.abandon(),
+            Stage::Rcpt(_) | Stage::Data if transaction.is_refused() || transaction.withdrawn.is_some() => {
+                self.abandon();
+            }
             Stage::Rcpt(index) => match transaction.envelope.recipients.get(index) {
                 Some(recipient) => {
-                    let Recipient { forward_path, parameters } = recipient.clone();
-                    let command = Command::Rcpt { forward_path, parameters };
+                    let forward_path = recipient.forward_path.clone();
                     transaction.stage = Stage::Rcpt(index.saturating_add(1));
+                    if let Some(limit) = capabilities.limits().rcpt_domain_max
+                        && let Some(mailbox) = forward_path.mailbox()
+                    {
+                        let domain = mailbox.domain().to_string().to_ascii_lowercase();
+                        let full = u32::try_from(self.domains.len()).is_ok_and(|count| count >= limit);
+                        if full && !self.domains.contains(&domain) {
+                            transaction.not_asked(index);
+                            return true;
+                        }
+                        self.domains.insert(domain);
+                    }
+                    let parameters = transaction.recipient_parameters(index, capabilities);
+                    let command = Command::Rcpt { forward_path, parameters };
                     transaction.outstanding = transaction.outstanding.saturating_add(1);
                     self.write(&command, Awaited::new(Phase::Rcpt, Purpose::Rcpt(id, index)));
                 }
@@ -100,12 +135,15 @@ impl Client {
                 None => transaction.stage = Stage::Data,
             },
             Stage::Data if transaction.nobody_wants_it() => self.abandon(),
+            Stage::Data if transaction.chunked && !transaction.may_be_hasty() => return false,
+            Stage::Data if transaction.chunked => transaction.stage = Stage::Content,
             Stage::Data => {
                 transaction.stage = Stage::GoAhead;
                 transaction.outstanding = transaction.outstanding.saturating_add(1);
                 self.write(&Command::Data, Awaited::new(Phase::Data, Purpose::Data(id)));
                 self.synchronise = true;
             }
+            Stage::Content if transaction.chunked => return self.write_chunk(id),
             Stage::Content => return self.write_content(id),
             Stage::GoAhead | Stage::Done => return false,
         }
@@ -172,15 +210,93 @@ impl Client {
         }
     }
 
+    /// Gathers a chunk, and writes it when it is full or the last. False when it has to wait.
+    fn write_chunk(&mut self, id: RequestId) -> bool {
+        let Some(super::Request { kind: RequestKind::Transaction(transaction), .. }) =
+            self.requests.get_mut(self.writing)
+        else {
+            return false;
+        };
+        // BDAT-018: what the server does not want gets no further chunk.
+        if transaction.is_refused() || transaction.withdrawn.is_some() || transaction.nobody_wants_it() {
+            self.abandon();
+            return true;
+        }
+        if transaction.chunks_open >= self.config.chunks_in_flight.max(1) {
+            return false;
+        }
+        let gathered = match (transaction.unsendable_piece(), transaction.content.front_mut()) {
+            _ if transaction.staged.is_full() => return self.send_chunk(id, false),
+            (Some(unsendable), _) => Err(unsendable),
+            (None, Some(piece)) => {
+                let gathered = transaction.encoder.encode(piece, &mut transaction.staged);
+                if piece.is_empty() {
+                    transaction.next_piece();
+                }
+                gathered.map_err(|fault| unsendable(fault, &self.config))
+            }
+            (None, None) if transaction.ended => match transaction.encoder.finish(&mut transaction.staged) {
+                Ok(()) => return self.send_chunk(id, true),
+                Err(fault) => Err(unsendable(fault, &self.config)),
+            },
+            (None, None) => {
+                if !core::mem::replace(&mut transaction.asked, true) {
+                    self.events.push_back(Event::WantContent(id));
+                }
+                return false;
+            }
+        };
+        // The last chunk has not been written, so it can be taken back.
+        transaction.withdrawn = gathered.err();
+        true
+    }
+
+    fn send_chunk(&mut self, id: RequestId, last: bool) -> bool {
+        let Some((_, transaction)) = self.find(id) else {
+            return false;
+        };
+        let mut staged = core::mem::take(&mut transaction.staged);
+        transaction.staged = Output::for_chunk();
+        transaction.outstanding = transaction.outstanding.saturating_add(1);
+        let size = u64::try_from(staged.remaining()).unwrap_or(u64::MAX);
+        let command = Command::Bdat { size, last };
+        let awaited = match last {
+            true => Awaited::new(Phase::EndOfData, Purpose::EndOfData(id)),
+            false => Awaited::new(Phase::Content, Purpose::Chunk(id)),
+        };
+        let octets = self.write_line(&command);
+        self.output.append(&mut staged);
+        self.transcript.content(self.now, Speaker::Client, size);
+        self.await_reply(awaited.to(octets));
+        let end = self.output.position();
+        if let Some((_, transaction)) = self.find(id) {
+            if last {
+                transaction.stage = Stage::Done;
+                transaction.end = Some(end);
+            } else {
+                transaction.chunks_open = transaction.chunks_open.saturating_add(1);
+            }
+        }
+        if last {
+            self.perhaps_open = Some(id);
+            self.written_out();
+        }
+        true
+    }
+
     /// Writes a command line.
-    pub(super) fn write(&mut self, command: &dyn fmt::Display, mut awaited: Awaited) {
+    pub(super) fn write(&mut self, command: &dyn fmt::Display, awaited: Awaited) {
+        let octets = self.write_line(command);
+        self.await_reply(awaited.to(octets));
+    }
+
+    fn write_line(&mut self, command: &dyn fmt::Display) -> usize {
         let before = self.output.remaining();
         self.output.format(format_args!("{command}\r\n"));
         if self.transcript.is_on() {
             self.transcript.line(self.now, Speaker::Client, alloc::format!("{command}").as_bytes());
         }
-        awaited.octets = self.output.remaining().saturating_sub(before);
-        self.await_reply(awaited);
+        self.output.remaining().saturating_sub(before)
     }
 
     /// Ends a message that nobody wants although the server said 354: with nothing in it (RFC 2920 section 3.1).

@@ -5,11 +5,19 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::config::Config;
-use super::envelope::{Content, Envelope};
+use super::config::{Config, Transfer};
+use super::envelope::{Content, Envelope, Recipient};
 use super::outcome::{Outcome, RecipientOutcome};
 use crate::error::{Error, Phase, Unsendable};
-use crate::wire::{BodyType, Capabilities, ContentEncoder, ContentFault, MailParameters, Reply, Severity, Survey};
+use crate::output::Output;
+use crate::wire::{
+    BareNewline, BodyType, ByMode, Capabilities, ContentEncoder, ContentFault, DeliverBy, Hold, MailParameters,
+    NoSupportAction, RecipientParameters, Reply, Severity, Survey,
+};
+
+/// Content of which the server may have more than this before it has answered about the recipients is not sent before
+/// that: it may be in vain.
+const HASTY: u64 = 256 * 1024;
 
 /// A message on its way.
 #[derive(Debug)]
@@ -27,20 +35,51 @@ pub(super) struct Transaction {
     seven_bit: bool,
     /// The piece that is next has been looked at for that.
     checked: bool,
-    streamed: bool,
-    announced: Option<u64>,
+    pub(super) streamed: bool,
+    /// Its size, as far as it is known.
+    size: Option<u64>,
+    /// It goes in chunks (RFC 3030).
+    pub(super) chunked: bool,
+    /// Content that will be the next chunk.
+    pub(super) staged: Output,
+    /// Chunks that have not been answered.
+    pub(super) chunks_open: usize,
     /// The application has been asked for content and has not given any.
     pub(super) asked: bool,
-    pub(super) cancelled: bool,
+    /// Why the client itself takes it back.
+    pub(super) withdrawn: Option<Unsendable>,
     /// Replies to come.
     pub(super) outstanding: usize,
-    replies: Vec<Option<Reply>>,
+    answers: Vec<Answer>,
+    /// What was asked for and left out, because the server does not offer it.
+    left_out: Vec<&'static str>,
     /// The reply that refused it for all recipients, and to what.
     refusal: Option<(Phase, Reply)>,
     /// The reply to the content.
     verdict: Option<Reply>,
     /// Where in the output the content ends: once that much is written, the server may have it all.
     pub(super) end: Option<u64>,
+}
+
+/// What the server said about one recipient.
+#[derive(Debug, Clone, Default)]
+struct Answer {
+    /// To RCPT.
+    reply: Option<Reply>,
+    /// To the content, in LMTP.
+    verdict: Option<Reply>,
+    /// It was not asked: it takes no recipients of further domains in this session.
+    unasked: bool,
+}
+
+impl Answer {
+    fn is_accepted(&self) -> bool {
+        self.reply.as_ref().is_some_and(Reply::is_positive)
+    }
+
+    fn is_lost(&self) -> bool {
+        self.unasked || self.reply.as_ref().is_some_and(|reply| !reply.is_positive())
+    }
 }
 
 /// What is written next.
@@ -61,7 +100,7 @@ impl Transaction {
     pub(super) fn new(envelope: Envelope, content: Option<Content>, config: &Config) -> Self {
         let count = envelope.recipients.len();
         let (probe, streamed) = (content.is_none(), matches!(content, Some(Content::Streamed { .. })));
-        let (content, announced) = match content {
+        let (content, size) = match content {
             Some(Content::Whole(whole)) => (VecDeque::from([whole]), None),
             Some(Content::Streamed { size }) => (VecDeque::new(), size),
             None => (VecDeque::new(), None),
@@ -76,15 +115,29 @@ impl Transaction {
             seven_bit: false,
             checked: false,
             streamed,
-            announced,
+            size,
+            chunked: false,
+            staged: Output::for_chunk(),
+            chunks_open: 0,
             asked: false,
-            cancelled: false,
+            withdrawn: None,
             outstanding: 0,
-            replies: alloc::vec![None; count],
+            answers: alloc::vec![Answer::default(); count],
+            left_out: Vec::new(),
             refusal: None,
             verdict: None,
             end: None,
         }
+    }
+
+    /// The same for so many recipients at a time; the content is shared.
+    pub(super) fn divide(self, most: usize, config: &Config) -> Vec<Self> {
+        let content = self.content.front().cloned();
+        let part = |recipients: &[Recipient]| {
+            let envelope = Envelope { recipients: recipients.to_vec(), ..self.envelope.clone() };
+            Self::new(envelope, content.clone().map(Content::Whole), config)
+        };
+        self.envelope.recipients.chunks(most.max(1)).map(part).collect()
     }
 
     /// The parameters of MAIL: what the server offers and this message needs. `verified`: TLS proved who the server is.
@@ -97,7 +150,7 @@ impl Transaction {
         verified: bool,
         config: &Config,
     ) -> Result<MailParameters, Unsendable> {
-        let mut parameters = MailParameters { other: self.envelope.parameters.clone(), ..Default::default() };
+        let mut parameters = self.wishes(server)?;
         if let Some(non_ascii) = self.envelope.non_ascii() {
             if !server.contains("SMTPUTF8") {
                 return Err(Unsendable::NeedsSmtpUtf8(non_ascii));
@@ -113,15 +166,37 @@ impl Transaction {
         if self.probe {
             return Ok(parameters);
         }
+        if let Some(limit) = server.limits().rcpt_max
+            && usize::try_from(limit).is_ok_and(|limit| self.envelope.recipients.len() > limit)
+        {
+            return Err(Unsendable::TooManyRecipients { limit });
+        }
+        self.chunked = match config.transfer {
+            Transfer::Data if !self.envelope.binary => false,
+            Transfer::Auto if !self.envelope.binary => server.contains("CHUNKING"),
+            _ if server.contains("CHUNKING") => true,
+            _ => return Err(Unsendable::NeedsExtension("CHUNKING")),
+        };
         let eight_bit_mime = server.contains("8BITMIME");
-        let mut size = self.announced;
-        if self.streamed {
+        if self.envelope.binary {
+            if !server.contains("BINARYMIME") {
+                return Err(Unsendable::NeedsExtension("BINARYMIME"));
+            }
+            self.encoder = ContentEncoder::binary();
+            parameters.body = Some(BodyType::BinaryMime);
+            self.size = self.content.front().and_then(|whole| u64::try_from(whole.len()).ok()).or(self.size);
+        } else if self.chunked {
+            self.encoder = ContentEncoder::chunked(config.bare_newline, config.text_line);
+        }
+        if self.envelope.binary {
+            // Looked at by nobody.
+        } else if self.streamed {
             // Whether it will be ASCII is not known yet: 8BITMIME says that it need not be.
             self.seven_bit = !eight_bit_mime;
             parameters.body = eight_bit_mime.then_some(BodyType::EightBitMime);
         } else if let Some(whole) = self.content.front() {
             let survey = Survey::new(whole, config.bare_newline);
-            if survey.bare_newline && config.bare_newline == crate::wire::BareNewline::Reject {
+            if survey.bare_newline && config.bare_newline == BareNewline::Reject {
                 return Err(Unsendable::BareNewline);
             }
             if survey.longest_line > config.text_line {
@@ -133,15 +208,85 @@ impl Transaction {
                 }
                 parameters.body = Some(BodyType::EightBitMime);
             }
-            size = Some(survey.size);
+            self.size = Some(survey.size);
         }
-        if let (Some(size), Some(limit)) = (size, server.size_limit())
+        if let (Some(size), Some(limit)) = (self.size, server.size_limit())
             && size > limit
         {
             return Err(Unsendable::TooLarge { size, limit });
         }
-        parameters.size = size.filter(|_| server.contains("SIZE"));
+        parameters.size = self.size.filter(|_| server.contains("SIZE"));
         Ok(parameters)
+    }
+
+    /// What the envelope asks for, without what the server lacks and the standards let be left out.
+    fn wishes(&mut self, server: &Capabilities) -> Result<MailParameters, Unsendable> {
+        let Envelope { auth, ret, envelope_id, deliver_by, hold, priority, parameters, .. } = self.envelope.clone();
+        let mut wishes = MailParameters { other: parameters, ..Default::default() };
+        // RFC 2852 section 4.1: what is to be returned in time is returned now.
+        let in_time = |by: &DeliverBy| by.mode() == ByMode::Return;
+        if let Some(by) = deliver_by.filter(in_time) {
+            let minimum = server.deliver_by_minimum().unwrap_or(0);
+            match () {
+                () if !server.contains("DELIVERBY") => return Err(Unsendable::NeedsExtension("DELIVERBY")),
+                () if by.seconds() < i64::from(minimum) => {
+                    return Err(Unsendable::TooSoon { seconds: by.seconds(), minimum });
+                }
+                () => {}
+            }
+        }
+        if let Some(hold) = hold {
+            if !server.contains("FUTURERELEASE") {
+                return Err(Unsendable::NeedsExtension("FUTURERELEASE"));
+            }
+            let too_long = |maxima: crate::wire::FutureReleaseMaxima| match hold {
+                Hold::For(interval) => interval.seconds() > maxima.interval.seconds(),
+                Hold::Until(moment) => moment > maxima.date_time,
+            };
+            if server.future_release_maxima().is_some_and(too_long) {
+                return Err(Unsendable::TooLongHeld);
+            }
+            wishes.hold = Some(hold);
+        }
+        wishes.auth = self.if_offered(auth, "AUTH", server);
+        wishes.ret = self.if_offered(ret, "DSN", server);
+        wishes.envelope_id = self.if_offered(envelope_id, "DSN", server);
+        wishes.deliver_by = self.if_offered(deliver_by, "DELIVERBY", server);
+        wishes.priority = self.if_offered(priority, "MT-PRIORITY", server);
+        let rrvs = self.envelope.recipients.iter().filter_map(|recipient| recipient.parameters.rrvs.as_ref());
+        if !server.contains("RRVS") && rrvs.clone().any(|rrvs| rrvs.action() == NoSupportAction::Reject) {
+            return Err(Unsendable::NeedsExtension("RRVS"));
+        }
+        Ok(wishes)
+    }
+
+    fn if_offered<T>(&mut self, wish: Option<T>, extension: &'static str, server: &Capabilities) -> Option<T> {
+        let wish = wish?;
+        if server.contains(extension) {
+            return Some(wish);
+        }
+        if !self.left_out.contains(&extension) {
+            self.left_out.push(extension);
+        }
+        None
+    }
+
+    /// The parameters of RCPT, likewise.
+    pub(super) fn recipient_parameters(&mut self, index: usize, server: &Capabilities) -> RecipientParameters {
+        let recipient = self.envelope.recipients.get(index);
+        let RecipientParameters { notify, original_recipient, rrvs, other } =
+            recipient.map(|recipient| recipient.parameters.clone()).unwrap_or_default();
+        RecipientParameters {
+            notify: self.if_offered(notify, "DSN", server),
+            original_recipient: self.if_offered(original_recipient, "DSN", server),
+            rrvs: self.if_offered(rrvs, "RRVS", server),
+            other,
+        }
+    }
+
+    /// Whether content may go out before the server has said who gets it: when little is lost if nobody does.
+    pub(super) fn may_be_hasty(&self) -> bool {
+        self.outstanding == 0 || self.size.is_some_and(|size| size <= HASTY)
     }
 
     /// What is wrong with the piece of content that is next, when only its being handed over shows that.
@@ -159,8 +304,15 @@ impl Transaction {
 
     /// The recipient's own reply.
     pub(super) fn recipient_replied(&mut self, index: usize, reply: Reply) {
-        if let Some(slot) = self.replies.get_mut(index) {
-            *slot = Some(reply);
+        if let Some(answer) = self.answers.get_mut(index) {
+            answer.reply = Some(reply);
+        }
+    }
+
+    /// The server is not asked about a recipient.
+    pub(super) fn not_asked(&mut self, index: usize) {
+        if let Some(answer) = self.answers.get_mut(index) {
+            answer.unasked = true;
         }
     }
 
@@ -177,13 +329,35 @@ impl Transaction {
         self.verdict = Some(reply);
     }
 
+    /// The reply to the content for the next of the accepted recipients (RFC 2033 section 4.2). Whether there are more
+    /// to come.
+    pub(super) fn judged_for_one(&mut self, reply: Reply) -> bool {
+        let mut waiting = self.answers.iter_mut().filter(|answer| answer.is_accepted() && answer.verdict.is_none());
+        let Some(next) = waiting.next() else {
+            // Nobody was accepted: one reply for all of it.
+            self.judged(reply);
+            return false;
+        };
+        next.verdict = Some(reply.clone());
+        let more = waiting.next().is_some();
+        if self.verdict.as_ref().is_none_or(|verdict| !verdict.is_positive()) {
+            self.verdict = Some(reply);
+        }
+        more
+    }
+
+    /// Whether the message was accepted for one recipient at least.
+    pub(super) fn is_accepted_for_some(&self) -> bool {
+        self.verdict.as_ref().is_some_and(Reply::is_positive)
+    }
+
     pub(super) fn is_refused(&self) -> bool {
         self.refusal.is_some()
     }
 
     /// Whether every recipient has been answered and none accepted.
     pub(super) fn nobody_wants_it(&self) -> bool {
-        self.replies.iter().all(|reply| reply.as_ref().is_some_and(|reply| !reply.is_positive()))
+        self.answers.iter().all(Answer::is_lost)
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -191,14 +365,17 @@ impl Transaction {
     }
 
     /// What became of it, all replies having come or `error` having ended the wait for them.
-    pub(super) fn outcome(self, error: Option<Error>, written: u64) -> Outcome {
-        let judged = self.verdict.as_ref().is_some_and(Reply::is_positive) || self.probe && self.outstanding == 0;
+    pub(super) fn outcome(self, error: Option<Error>, written: u64, lmtp: bool) -> Outcome {
+        // In LMTP each recipient has its own verdict.
+        let judged =
+            !lmtp && self.verdict.as_ref().is_some_and(Reply::is_positive) || self.probe && self.outstanding == 0;
         let sent = self.end.is_some_and(|end| written >= end);
         let undelivered = || error.clone().unwrap_or(Error::Unsendable(Unsendable::Cancelled));
-        let recipients = self
-            .replies
-            .into_iter()
-            .map(|reply| match (reply, &self.refusal) {
+        let outcome = |answer: Answer| match answer {
+            Answer { unasked: true, .. } => RecipientOutcome::Failed(Error::SessionUsedUp),
+            Answer { verdict: Some(reply), .. } if reply.is_positive() => RecipientOutcome::Accepted(reply),
+            Answer { verdict: Some(reply), .. } => RecipientOutcome::Refused { phase: Phase::EndOfData, reply },
+            Answer { reply, .. } => match (reply, &self.refusal) {
                 (Some(reply), _) if reply.severity() != Severity::Positive => {
                     let (phase, reply) = match &self.refusal {
                         // RCPT fails behind a refused MAIL; the cause is the first.
@@ -209,11 +386,12 @@ impl Transaction {
                 }
                 (_, Some((phase, cause))) => RecipientOutcome::Refused { phase: *phase, reply: cause.clone() },
                 (Some(reply), None) if judged => RecipientOutcome::Accepted(reply),
-                (Some(_), None) if sent => RecipientOutcome::Unknown(undelivered()),
+                (_, None) if sent => RecipientOutcome::Unknown(undelivered()),
                 _ => RecipientOutcome::Failed(undelivered()),
-            })
-            .collect();
-        Outcome { recipients, reply: self.verdict, error }
+            },
+        };
+        let recipients = self.answers.into_iter().map(outcome).collect();
+        Outcome { recipients, reply: self.verdict, left_out: self.left_out, error }
     }
 }
 

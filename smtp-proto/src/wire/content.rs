@@ -274,11 +274,13 @@ enum Stop {
     BareNewline,
 }
 
-/// Turns content into what follows a 354 reply: CRLF line ends, dots stuffed, the final dot.
+/// Turns content into what follows a 354 reply: CRLF line ends, dots stuffed, the final dot. Or, for chunks
+/// (RFC 3030), into text with CRLF line ends, or what it is.
 ///
 /// Line ends are put right first, dots are stuffed in what comes of that (H-SM-5).
 #[derive(Debug)]
 pub struct ContentEncoder {
+    form: Form,
     bare_newline: BareNewline,
     longest_line: usize,
     line_length: usize,
@@ -287,6 +289,17 @@ pub struct ContentEncoder {
     position: Position,
     /// A CR was taken whose successor is not known yet.
     after_cr: bool,
+}
+
+/// What content is turned into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// What follows a 354 reply.
+    Stuffed,
+    /// Text in chunks.
+    Text,
+    /// Octets in chunks.
+    Binary,
 }
 
 /// Where the next octet of what is written stands.
@@ -301,7 +314,25 @@ enum Position {
 impl ContentEncoder {
     /// An encoder at the start of a message.
     pub fn new(bare_newline: BareNewline, longest_line: usize) -> Self {
-        Self { bare_newline, longest_line, line_length: 0, octets: 0, position: Position::LineStart, after_cr: false }
+        Self {
+            form: Form::Stuffed,
+            bare_newline,
+            longest_line,
+            line_length: 0,
+            octets: 0,
+            position: Position::LineStart,
+            after_cr: false,
+        }
+    }
+
+    /// An encoder at the start of a message that goes in chunks: no dots are stuffed, and none ends it (BDAT-017).
+    pub fn chunked(bare_newline: BareNewline, longest_line: usize) -> Self {
+        Self { form: Form::Text, ..Self::new(bare_newline, longest_line) }
+    }
+
+    /// An encoder for octets that go in chunks as they are (BINARYMIME).
+    pub fn binary() -> Self {
+        Self { form: Form::Binary, ..Self::new(BareNewline::Pass, usize::MAX) }
     }
 
     /// Octets of content written so far, with line ends put right and without stuffed dots.
@@ -316,6 +347,11 @@ impl ContentEncoder {
     /// When a line is too long, or with [`BareNewline::Reject`] a CR or LF stands alone. The message cannot be
     /// finished then, and part of it is in `out`.
     pub fn encode(&mut self, input: &mut Bytes, out: &mut Output) -> Result<(), ContentFault> {
+        while self.form == Form::Binary && !input.is_empty() && !out.is_full() {
+            let piece = input.split_to(input.len().min(out.room()));
+            self.count(piece.len());
+            out.push(piece);
+        }
         while !out.is_full() {
             let Some(first) = input.first().copied() else {
                 break;
@@ -330,11 +366,11 @@ impl ContentEncoder {
                 }
                 continue;
             }
-            if first == b'.' && self.position != Position::InLine {
+            if first == b'.' && self.position != Position::InLine && self.form == Form::Stuffed {
                 out.push(Bytes::from_static(b"."));
                 self.position = Position::InLine;
             }
-            let run = self.run(input);
+            let run = self.run(input.get(..out.room()).unwrap_or(input));
             if self.line_length > self.longest_line {
                 return Err(ContentFault::LineTooLong);
             }
@@ -354,7 +390,7 @@ impl ContentEncoder {
         Ok(())
     }
 
-    /// Writes what ends the message: a line end where the content has none at its end, and the final dot.
+    /// Writes what ends the message: a line end where text has none at its end, and the final dot if there is one.
     ///
     /// # Errors
     /// With [`BareNewline::Reject`] when the content ends in a CR.
@@ -362,10 +398,12 @@ impl ContentEncoder {
         if core::mem::take(&mut self.after_cr) {
             self.stray(b"\r", out)?;
         }
-        if self.position != Position::LineStart {
+        if self.position != Position::LineStart && self.form != Form::Binary {
             self.line_end(out);
         }
-        out.push(Bytes::from_static(b".\r\n"));
+        if self.form == Form::Stuffed {
+            out.push(Bytes::from_static(b".\r\n"));
+        }
         Ok(())
     }
 
@@ -374,7 +412,8 @@ impl ContentEncoder {
         let mut run = 0usize;
         loop {
             let rest = input.get(run..).unwrap_or_default();
-            if run > 0 && self.position == Position::LineStart && rest.first() == Some(&b'.') {
+            let stuffed = self.form == Form::Stuffed && rest.first() == Some(&b'.');
+            if run > 0 && self.position == Position::LineStart && stuffed {
                 return run;
             }
             let text = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());

@@ -72,6 +72,10 @@ pub struct MailParameters {
 }
 
 impl MailParameters {
+    /// The keywords that [`MailParameters::other`] cannot have.
+    pub(crate) const KNOWN: [&str; 11] =
+        ["SIZE", "BODY", "SMTPUTF8", "REQUIRETLS", "AUTH", "RET", "ENVID", "BY", "HOLDFOR", "HOLDUNTIL", "MT-PRIORITY"];
+
     pub(crate) fn parse(text: &str) -> Result<Self, ParameterError> {
         let mut parsed = Self::default();
         for parameter in split(text)? {
