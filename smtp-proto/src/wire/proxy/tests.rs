@@ -101,6 +101,7 @@ fn good() -> Vec<(Vec<u8>, ProxyHeader)> {
         (checked_local, Local),
         (version_2(0x20, 0x11, &[IPV4]), Local),
         (version_2(0x20, 0x11, &[b"short"]), Local),
+        (version_2(0x20, 0x11, &[IPV4, b"no TLV"]), Local),
         (version_2(0x20, 0xFF, &[b"of no known family"]), Local),
         (version_2(0x21, 0, &[]), Unknown),
         (version_2(0x21, 0, &[b"\xFF\xFF\xFFno TLV"]), Unknown),
