@@ -43,7 +43,7 @@ pub enum ProxyHeader {
 }
 
 /// Why octets are not a PROXY header. The connection has to be closed, without a word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProxyError {
     /// They begin like neither version.
