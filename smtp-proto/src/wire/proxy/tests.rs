@@ -112,7 +112,13 @@ fn good() -> Vec<(Vec<u8>, ProxyHeader)> {
         (version_2(0x21, 0x31, &[&[b'/'; 216]]), Unknown),
         (version_2(0x21, 0x32, &[&[0; 216], b"\x04\0\0"]), Unknown),
     ];
-    text.map(|(text, header)| (text.into(), header)).into_iter().chain(block).collect()
+    // As HAProxy sends them: for a health check, and for a client.
+    let local = version_2(0x20, 0, &[b"\x03\0\x04\xA9\xB8\x7E\x8F"]);
+    let addresses = b"\x7F\0\0\x01\x7F\0\0\x01\x8D\xF0\xA4\x76";
+    let tlvs = b"\x03\0\x04\x8A\x46\xCC\xCE\x05\0\x0B127.0.0.1-1\x20\0\x05\0\0\0\0\0";
+    let client = version_2(0x21, 0x11, &[addresses, tlvs]);
+    let sent = [(local, Local), (client, proxied("127.0.0.1:36336", "127.0.0.1:42102"))];
+    text.map(|(text, header)| (text.into(), header)).into_iter().chain(block).chain(sent).collect()
 }
 
 /// A header of version 2 with a checksum between these TLVs, computed here in another way than there.
