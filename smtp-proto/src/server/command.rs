@@ -63,12 +63,16 @@ impl Server {
         let limits = &self.config.limits;
         let command_line = self.command_line();
         if self.lines.is_at_start() {
-            self.auth_line = rx.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
+            let begins = |verb: &[u8]| rx.get(..5).is_some_and(|line| line.eq_ignore_ascii_case(verb));
+            self.auth_line = begins(b"AUTH ");
+            self.chunk_line = begins(b"BDAT ");
         }
         let longest = if self.auth_line { limits.auth_line.max(MIN_AUTH_LINE).max(command_line) } else { command_line };
         match self.lines.read(rx, longest, limits.discarded_line) {
             Line::Partial => return self.starved(),
             Line::Endless => self.end(CloseReason::Abuse(Abuse::EndlessLine), Some(&replies::ENDLESS)),
+            // Nobody knows how many octets of it are no commands (BDAT-010).
+            Line::TooLong if self.chunk_line => self.end(CloseReason::Abuse(Abuse::Chunk), Some(&replies::NO_CHUNKS)),
             Line::TooLong => {
                 self.since = self.now;
                 self.redact |= self.auth_line;
@@ -88,7 +92,8 @@ impl Server {
                     }
                     Ok(Command::Quit) => self.end(CloseReason::Quit, Some(&replies::BYE)),
                     Err(CommandError::Attribute(_)) if !self.trusts_proxy() => self.wrong(&replies::NOT_TRUSTED),
-                    _ if self.no_service => self.wrong(&replies::NO_SERVICE),
+                    Ok(command) if self.no_service => self.refuse_command(&command, replies::NO_SERVICE),
+                    Err(_) if self.no_service => self.wrong(&replies::NO_SERVICE),
                     Ok(command) => self.command(command, rx),
                     Err(error) => self.wrong(&replies::command_error(error)),
                 }
@@ -105,18 +110,17 @@ impl Server {
     fn command(&mut self, command: Command, rx: &mut BytesMut) {
         // The client did not wait for the reply.
         let more = !rx.is_empty();
-        let last_of_group = !matches!(command, Command::Mail { .. } | Command::Rcpt { .. } | Command::Rset);
-        if last_of_group {
-            // RFC 2920 section 3.2: the replies to these are not held back.
-            self.flush = true;
-        }
+        // RFC 2920 section 3.1, RFC 3030 section 4.2; the replies to all others are not held back (section 3.2).
+        let within_group =
+            matches!(command, Command::Mail { .. } | Command::Rcpt { .. } | Command::Rset | Command::Bdat { .. });
+        self.flush |= !within_group;
         // Without EHLO there are no groups at all.
         let lock_step = self.session.hello.as_ref().is_some_and(|hello| !hello.extended)
             || matches!(command, Command::Ehlo(_) | Command::Lhlo(_) | Command::Helo(_) | Command::Data);
         let ends_group = matches!(command, Command::StartTls | Command::Auth { .. });
         self.session.pipelined_early |= more && (lock_step || ends_group);
         if self.wants_tls_first(&command) {
-            return self.wrong(&replies::TLS_REQUIRED);
+            return self.refuse_command(&command, replies::TLS_REQUIRED);
         }
         if self.wants_auth() && matches!(command, Command::Mail { .. } | Command::Vrfy(_) | Command::Expn(_)) {
             return self.wrong(&replies::AUTH_REQUIRED);
@@ -232,6 +236,21 @@ impl Server {
         }
     }
 
+    /// Refuses a command before it is looked at, with the octets that belong to it.
+    fn refuse_command(&mut self, command: &Command, refusal: Reply) {
+        match *command {
+            Command::Bdat { size, last } if self.config.chunking => {
+                self.refuse_chunk(Chunk { left: size, last }, refusal, true);
+            }
+            _ => self.wrong(&refusal),
+        }
+    }
+
+    fn refuse_chunk(&mut self, chunk: Chunk, refusal: Reply, stray: bool) {
+        self.reset(ResetReason::Refused(refusal.clone()));
+        self.state = State::Content(Content::refused(&self.config, self.now, chunk, refusal, stray));
+    }
+
     /// BDAT. Whatever becomes of it, its octets are read (BDAT-005).
     fn bdat(&mut self, chunk: Chunk) {
         if !self.config.chunking {
@@ -241,14 +260,16 @@ impl Server {
             return;
         }
         let refusal = match &self.session.transaction {
-            None => Some((replies::MAIL_FIRST, true)),
-            Some(transaction) if transaction.recipients == 0 => Some((replies::NO_RECIPIENTS, true)),
+            None => Some(replies::MAIL_FIRST),
+            Some(transaction) if transaction.recipients == 0 => Some(replies::NO_RECIPIENTS),
+            // RFC 5321 section 4.1.1.1: no extension without EHLO.
+            Some(_) if self.session.hello.as_ref().is_some_and(|hello| !hello.extended) => {
+                Some(replies::NOT_IMPLEMENTED)
+            }
             Some(_) => None,
         };
-        if let Some((refusal, stray)) = refusal {
-            self.reset(ResetReason::Refused(refusal.clone()));
-            self.state = State::Content(Content::refused(&self.config, self.now, chunk, refusal, stray));
-            return;
+        if let Some(refusal) = refusal {
+            return self.refuse_chunk(chunk, refusal, true);
         }
         match self.chunks.take() {
             Some(content) => self.state = State::Content(content.go_on(self.now, chunk)),
@@ -360,7 +381,7 @@ impl Server {
             self.session.asserted.forwarded.clear();
             self.flush = true;
             if self.config.lmtp {
-                return self.deliver(decision, recipients, size);
+                return self.deliver(&decision, recipients, size);
             }
         }
         let question = match question {
@@ -445,14 +466,8 @@ impl Server {
             }
             Question::Hello(_) => return self.reply_in(reply, ReplyForm::default()),
             Question::StartTls => return self.junk(reply),
-            Question::Data(piece) => {
-                self.reset(ResetReason::Refused(reply.clone()));
-                if let Some(Piece::Chunk(chunk)) = piece {
-                    self.state = State::Content(Content::refused(&self.config, self.now, *chunk, reply.clone(), false));
-                    return;
-                }
-            }
-            Question::Burl(_) => self.reset(ResetReason::Refused(reply.clone())),
+            Question::Data(Some(Piece::Chunk(chunk))) => return self.refuse_chunk(*chunk, reply.clone(), false),
+            Question::Data(_) | Question::Burl(_) => self.reset(ResetReason::Refused(reply.clone())),
             Question::Message { .. } => self.session.refused = self.session.refused.saturating_add(1),
             Question::Mail(_) => self.session.refused = self.session.refused.saturating_add(1),
             _ => {}
@@ -475,15 +490,15 @@ impl Server {
     }
 
     /// Says what becomes of a message for each of its recipients, in their order (RFC 2033 section 4.2).
-    fn deliver(&mut self, decision: Decision, recipients: u32, size: u64) {
-        let each = match &decision {
+    fn deliver(&mut self, decision: &Decision, recipients: u32, size: u64) {
+        let each = match decision {
             Decision::Each(decisions) => decisions.as_slice(),
             _ => &[],
         };
         let missing = Decision::Reply(replies::UNDECIDED);
         let (mut accepted, mut closing) = (false, matches!(decision, Decision::Close(_)));
         for index in 0..recipients {
-            let one = match &decision {
+            let one = match decision {
                 Decision::Each(_) => usize::try_from(index).ok().and_then(|index| each.get(index)).unwrap_or(&missing),
                 decision => decision,
             };

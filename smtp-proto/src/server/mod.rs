@@ -75,6 +75,8 @@ pub struct Server {
     no_service: bool,
     /// The line that comes in begins like AUTH.
     auth_line: bool,
+    /// The line that comes in begins like BDAT.
+    chunk_line: bool,
     /// Whoever drives the machine has no certificate.
     tls_unavailable: bool,
     /// The last command was AUTH: what is no command may belong to it, and is nobody's business.
@@ -179,6 +181,7 @@ impl Server {
             chunks: None,
             no_service: false,
             auth_line: false,
+            chunk_line: false,
             tls_unavailable: false,
             redact: false,
             now,
