@@ -18,6 +18,7 @@ on_each_runtime!(
     urls_and_queues_are_told,
     extensions_are_switched_off,
     a_message_that_cannot_be_stored_is_refused,
+    trace_fields_stand_in_front_of_what_is_stored,
 );
 
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
@@ -246,6 +247,36 @@ fn a_message_that_cannot_be_stored_is_refused(runtime: &str) {
     let events = receive.session();
     assert_eq!(events.iter().filter(|event| event["event"] == "failed").count(), 2, "{events:?}");
     assert!(events.iter().all(|event| event["event"] != "message"), "{events:?}");
+}
+
+fn trace_fields_stand_in_front_of_what_is_stored(runtime: &str) {
+    // DATA-016, DATA-017
+    let folder = TempDir::new().unwrap();
+    let options = ["--maildir", folder.path().to_str().unwrap(), "--trace"];
+    let mut receive = Tool::start(runtime, LISTEN.into_iter().chain(options));
+    let mut peer = Peer::connect(&receive.address());
+    peer.reply();
+    for (hello, from) in [("client.example", "client.example ([127.0.0.1])"), ("a;b_(c", "[127.0.0.1]")] {
+        peer.asks(&format!("EHLO {hello}"), "250");
+        for line in ["MAIL FROM:<a@a.test> SMTPUTF8", "RCPT TO:<b@b.test>"] {
+            peer.asks(line, "250");
+        }
+        peer.asks("DATA", "354");
+        peer.asks("Subject: x\r\n\r\nx\r\n.", "250");
+        let message = loop {
+            match receive.next().expect("a message") {
+                event if event["event"] == "message" => break event,
+                _ => {}
+            }
+        };
+        let stored = std::fs::read_to_string(message["file"].as_str().unwrap()).unwrap();
+        let (before, date) = stored.split_once(";\r\n\t").unwrap();
+        let by = "by receive.example with UTF8SMTP\r\n\tfor <b@b.test>";
+        assert_eq!(before, format!("Return-Path: <a@a.test>\r\nReceived: from {from}\r\n\t{by}"));
+        assert!(date.ends_with(" +0000\r\nSubject: x\r\n\r\nx\r\n"), "{date}");
+        // These are of the content as it came.
+        assert_eq!(message["size"], "Subject: x\r\n\r\nx\r\n".len());
+    }
 }
 
 #[test]
