@@ -3,8 +3,10 @@
 #![allow(dead_code, reason = "no test uses all of it")]
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::iter;
 use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -31,7 +33,8 @@ macro_rules! on_each_runtime {
 /// A running `receive`; killed when dropped.
 pub(crate) struct Tool {
     child: Child,
-    stdout: BufReader<ChildStdout>,
+    /// `None` when it is read elsewhere.
+    stdout: Option<BufReader<ChildStdout>>,
 }
 
 impl Tool {
@@ -43,15 +46,19 @@ impl Tool {
             .stdout(Stdio::piped())
             .spawn()
             .expect("receive starts");
-        let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let stdout = child.stdout.take().map(BufReader::new);
         Self { child, stdout }
     }
 
     /// What it prints next, of whatever kind; `None` when it has ended.
     pub(crate) fn next(&mut self) -> Option<Value> {
-        let mut line = String::new();
-        let length = self.stdout.read_line(&mut line).expect("text");
-        (length > 0).then(|| serde_json::from_str(&line).expect("a line is an object"))
+        next(self.stdout.as_mut().expect("nobody else reads"))
+    }
+
+    /// Reads all that it prints on another thread.
+    pub(crate) fn listen(&mut self) -> JoinHandle<Vec<Value>> {
+        let mut stdout = self.stdout.take().expect("nobody else reads");
+        thread::spawn(move || iter::from_fn(|| next(&mut stdout)).collect())
     }
 
     /// Where it listens, of a listener that has not been asked for yet.
@@ -70,10 +77,6 @@ impl Tool {
         events
     }
 
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Ends it as a crash does (SIGKILL).
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("a child");
@@ -86,6 +89,14 @@ impl Drop for Tool {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn next(stdout: &mut impl BufRead) -> Option<Value> {
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("text");
+    // A line that a crash cut short is none.
+    let line = line.strip_suffix('\n')?;
+    Some(serde_json::from_str(line).expect("a line is an object"))
 }
 
 /// What it says to wrong arguments.
