@@ -33,6 +33,7 @@ Usage: receive --runtime tokio|async-std|blocking --listen ADDR:PORT [options]
   --reject-for ADDRESS=REPLY    LMTP: refuse the message for a recipient behind its content; may be repeated
   --proxy-protocol              a PROXY header comes before everything else
   --xclient-from ADDR           this client may use XCLIENT and XFORWARD; may be repeated
+  --command-timeout SECONDS     how long a client may take over a command (300)
   --delay-ms N                  wait before every decision (0)
   --tls-cert PEM --tls-key PEM  offer STARTTLS with this certificate (and its chain) and key
   --implicit-tls                begin TLS with the connection instead
@@ -66,7 +67,7 @@ impl Arguments {
     /// What the command line says; `None` when it asks for help.
     pub(crate) fn parse() -> Result<Option<Self>, lexopt::Error> {
         let (mut runtime, mut listen, mut hostname) = (None, None, "localhost".to_owned());
-        let (mut maildir, mut sink, mut trace) = (None, None, false);
+        let (mut maildir, mut sink, mut trace, mut command_timeout) = (None, None, false, None);
         let (mut refused, mut refused_content, mut delay) = (Vec::new(), Vec::new(), Duration::ZERO);
         let (mut policy, mut size, mut recipients, mut extensions) = (None, None, None, String::new());
         let (mut lmtp, mut proxy_protocol, mut trusted) = (false, false, Vec::new());
@@ -90,6 +91,7 @@ impl Arguments {
                 Long("reject-for") => refused_content.push(parser.value()?.parse_with(refusal)?),
                 Long("proxy-protocol") => proxy_protocol = true,
                 Long("xclient-from") => trusted.push(parser.value()?.parse::<IpAddr>()?),
+                Long("command-timeout") => command_timeout = Some(Duration::from_secs(parser.value()?.parse()?)),
                 Long("delay-ms") => delay = Duration::from_millis(parser.value()?.parse()?),
                 Long("tls-cert") => certificate = Some(PathBuf::from(parser.value()?)),
                 Long("tls-key") => key = Some(PathBuf::from(parser.value()?)),
@@ -107,6 +109,7 @@ impl Arguments {
         config.lmtp = lmtp;
         config.proxy_protocol = proxy_protocol;
         config.bare_newline = policy.unwrap_or(BareNewline::Reject);
+        config.timeouts.command = command_timeout.unwrap_or(config.timeouts.command);
         let tls = match (certificate, key) {
             (Some(certificate), Some(key)) => {
                 config.tls = match () {
