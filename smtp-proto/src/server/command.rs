@@ -1,7 +1,6 @@
-//! Commands: what is checked before the application is asked, and what its decision does (RFC 5321 section 4.1).
+//! Commands: what is checked before the application is asked (RFC 5321 section 4.1).
 
-use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::BytesMut;
@@ -9,7 +8,7 @@ use zeroize::Zeroize;
 
 use super::config::MIN_AUTH_LINE;
 use super::content::{Chunk, Piece};
-use super::event::{Abuse, CloseReason, Decision, Event, Hello, Mail, ResetReason};
+use super::event::{Abuse, CloseReason, Event, Hello, Mail, ResetReason};
 use super::recipients::OpenRecipients;
 use super::secure::Exchange;
 use super::session::Transaction;
@@ -17,7 +16,7 @@ use super::{Content, Server, State, replies};
 use crate::machine::Step;
 use crate::wire::{
     AbsoluteUri, Attribute, BodyType, ByMode, Command, CommandError, HelloName, Hold, Line, MailParameters, Node,
-    Query, Reply, ReplyCode, ReplyForm, ReversePath, Severity,
+    Query, Reply, ReversePath,
 };
 
 /// The shortest limit on command lines there may be (RFC 5321 section 4.5.3.1.4).
@@ -63,12 +62,16 @@ impl Server {
         let limits = &self.config.limits;
         let command_line = self.command_line();
         if self.lines.is_at_start() {
-            self.auth_line = rx.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
+            let begins = |verb: &[u8]| rx.get(..5).is_some_and(|line| line.eq_ignore_ascii_case(verb));
+            self.auth_line = begins(b"AUTH ");
+            self.chunk_line = begins(b"BDAT ");
         }
         let longest = if self.auth_line { limits.auth_line.max(MIN_AUTH_LINE).max(command_line) } else { command_line };
         match self.lines.read(rx, longest, limits.discarded_line) {
             Line::Partial => return self.starved(),
             Line::Endless => self.end(CloseReason::Abuse(Abuse::EndlessLine), Some(&replies::ENDLESS)),
+            // Nobody knows how many octets of it are no commands (BDAT-010).
+            Line::TooLong if self.chunk_line => self.end(CloseReason::Abuse(Abuse::Chunk), Some(&replies::NO_CHUNKS)),
             Line::TooLong => {
                 self.since = self.now;
                 self.redact |= self.auth_line;
@@ -88,7 +91,8 @@ impl Server {
                     }
                     Ok(Command::Quit) => self.end(CloseReason::Quit, Some(&replies::BYE)),
                     Err(CommandError::Attribute(_)) if !self.trusts_proxy() => self.wrong(&replies::NOT_TRUSTED),
-                    _ if self.no_service => self.wrong(&replies::NO_SERVICE),
+                    Ok(command) if self.no_service => self.refuse_command(&command, replies::NO_SERVICE),
+                    Err(_) if self.no_service => self.wrong(&replies::NO_SERVICE),
                     Ok(command) => self.command(command, rx),
                     Err(error) => self.wrong(&replies::command_error(error)),
                 }
@@ -105,18 +109,17 @@ impl Server {
     fn command(&mut self, command: Command, rx: &mut BytesMut) {
         // The client did not wait for the reply.
         let more = !rx.is_empty();
-        let last_of_group = !matches!(command, Command::Mail { .. } | Command::Rcpt { .. } | Command::Rset);
-        if last_of_group {
-            // RFC 2920 section 3.2: the replies to these are not held back.
-            self.flush = true;
-        }
+        // RFC 2920 section 3.1, RFC 3030 section 4.2; the replies to all others are not held back (section 3.2).
+        let within_group =
+            matches!(command, Command::Mail { .. } | Command::Rcpt { .. } | Command::Rset | Command::Bdat { .. });
+        self.flush |= !within_group;
         // Without EHLO there are no groups at all.
         let lock_step = self.session.hello.as_ref().is_some_and(|hello| !hello.extended)
             || matches!(command, Command::Ehlo(_) | Command::Lhlo(_) | Command::Helo(_) | Command::Data);
         let ends_group = matches!(command, Command::StartTls | Command::Auth { .. });
         self.session.pipelined_early |= more && (lock_step || ends_group);
         if self.wants_tls_first(&command) {
-            return self.wrong(&replies::TLS_REQUIRED);
+            return self.refuse_command(&command, replies::TLS_REQUIRED);
         }
         if self.wants_auth() && matches!(command, Command::Mail { .. } | Command::Vrfy(_) | Command::Expn(_)) {
             return self.wrong(&replies::AUTH_REQUIRED);
@@ -232,6 +235,21 @@ impl Server {
         }
     }
 
+    /// Refuses a command before it is looked at, with the octets that belong to it.
+    fn refuse_command(&mut self, command: &Command, refusal: Reply) {
+        match *command {
+            Command::Bdat { size, last } if self.config.chunking => {
+                self.refuse_chunk(Chunk { left: size, last }, refusal, true);
+            }
+            _ => self.wrong(&refusal),
+        }
+    }
+
+    pub(super) fn refuse_chunk(&mut self, chunk: Chunk, refusal: Reply, stray: bool) {
+        self.reset(ResetReason::Refused(refusal.clone()));
+        self.state = State::Content(Content::refused(&self.config, self.now, chunk, refusal, stray));
+    }
+
     /// BDAT. Whatever becomes of it, its octets are read (BDAT-005).
     fn bdat(&mut self, chunk: Chunk) {
         if !self.config.chunking {
@@ -241,14 +259,16 @@ impl Server {
             return;
         }
         let refusal = match &self.session.transaction {
-            None => Some((replies::MAIL_FIRST, true)),
-            Some(transaction) if transaction.recipients == 0 => Some((replies::NO_RECIPIENTS, true)),
+            None => Some(replies::MAIL_FIRST),
+            Some(transaction) if transaction.recipients == 0 => Some(replies::NO_RECIPIENTS),
+            // RFC 5321 section 4.1.1.1: no extension without EHLO.
+            Some(_) if self.session.hello.as_ref().is_some_and(|hello| !hello.extended) => {
+                Some(replies::NOT_IMPLEMENTED)
+            }
             Some(_) => None,
         };
-        if let Some((refusal, stray)) = refusal {
-            self.reset(ResetReason::Refused(refusal.clone()));
-            self.state = State::Content(Content::refused(&self.config, self.now, chunk, refusal, stray));
-            return;
+        if let Some(refusal) = refusal {
+            return self.refuse_chunk(chunk, refusal, true);
         }
         match self.chunks.take() {
             Some(content) => self.state = State::Content(content.go_on(self.now, chunk)),
@@ -348,193 +368,5 @@ impl Server {
             self.events.push_back(Event::Abuse(Abuse::Refusals));
         }
         self.session.refusals <= limit || self.count_error()
-    }
-
-    /// Does what was decided, and replies.
-    pub(super) fn decided(&mut self, question: Question, decision: Decision) {
-        self.state = State::Command;
-        if let Question::Message { recipients, size } = question {
-            // Whatever was decided: the message is no longer on its way. And the client is not to wait for what has
-            // been decided longer than it must: it would send the message again.
-            self.session.transaction = None;
-            self.session.asserted.forwarded.clear();
-            self.flush = true;
-            if self.config.lmtp {
-                return self.deliver(decision, recipients, size);
-            }
-        }
-        let question = match question {
-            Question::Authenticate(exchange) => return self.judged(exchange, decision),
-            Question::AuthenticationFailed(exchange) => match decision {
-                Decision::Close(reply) => return self.end(CloseReason::Decision, Some(&reply)),
-                Decision::Reply(reply) if !reply.is_positive() => {
-                    return self.tell_auth_failure(exchange, Some(reply));
-                }
-                _ => return self.tell_auth_failure(exchange, None),
-            },
-            question => question,
-        };
-        match decision {
-            Decision::Close(reply) if matches!(question, Question::Message { .. }) && reply.is_positive() => {
-                self.accept(question, Some(reply));
-                self.end(CloseReason::Decision, None);
-            }
-            Decision::Close(reply) => self.end(CloseReason::Decision, Some(&reply)),
-            Decision::Configure(config) => {
-                self.config = config;
-                self.accept(question, None);
-            }
-            // Other verdicts, and several decisions, do not get here.
-            Decision::Accept | Decision::Verdict(_) | Decision::Each(_) => self.accept(question, None),
-            Decision::Reply(reply) if reply.is_positive() => self.accept(question, Some(reply)),
-            Decision::Reply(reply) if reply.closes_connection() => self.end(CloseReason::Decision, Some(&reply)),
-            Decision::Reply(reply) => self.refuse(&question, &reply),
-        }
-    }
-
-    fn accept(&mut self, question: Question, own: Option<Reply>) {
-        let usual = match question {
-            Question::Connect => return self.greet(own.as_ref()),
-            Question::Hello(hello) => return self.welcome(hello, own.as_ref()),
-            Question::StartTls => {
-                self.state = State::StartTls;
-                return;
-            }
-            // Dealt with before.
-            Question::Authenticate(_) | Question::AuthenticationFailed(_) | Question::Recipients(_) => return,
-            Question::Data(Some(piece)) => return self.begin_chunks(piece),
-            Question::Burl(last) => return self.fetched(last, own),
-            Question::Etrn => replies::QUEUING,
-            Question::Xclient(attributes) => return self.become_other(attributes),
-            Question::Data(None) => {
-                self.reply(&replies::START_CONTENT);
-                self.state = State::Content(Content::new(&self.config, self.now));
-                return;
-            }
-            Question::Mail(transaction) => {
-                self.session.transaction = Some(transaction);
-                self.session.transactions = self.session.transactions.saturating_add(1);
-                replies::SENDER_OK
-            }
-            Question::Message { size, .. } => {
-                self.count_message(size);
-                replies::MESSAGE_ACCEPTED
-            }
-            Question::Query(utf8) => {
-                let form = ReplyForm { utf8, ..self.reply_form() };
-                return self.reply_in(&own.unwrap_or(replies::CANNOT_VERIFY), form);
-            }
-            Question::Help => replies::HELP,
-            Question::Other => {
-                if own.is_none() {
-                    self.wrong(&replies::UNKNOWN_COMMAND);
-                    return;
-                }
-                replies::OK
-            }
-        };
-        self.reply(&own.unwrap_or(usual));
-    }
-
-    fn refuse(&mut self, question: &Question, reply: &Reply) {
-        match question {
-            Question::Connect => {
-                self.no_service = true;
-                self.reply_in(reply, ReplyForm::default());
-                return;
-            }
-            Question::Hello(_) => return self.reply_in(reply, ReplyForm::default()),
-            Question::StartTls => return self.junk(reply),
-            Question::Data(piece) => {
-                self.reset(ResetReason::Refused(reply.clone()));
-                if let Some(Piece::Chunk(chunk)) = piece {
-                    self.state = State::Content(Content::refused(&self.config, self.now, *chunk, reply.clone(), false));
-                    return;
-                }
-            }
-            Question::Burl(_) => self.reset(ResetReason::Refused(reply.clone())),
-            Question::Message { .. } => self.session.refused = self.session.refused.saturating_add(1),
-            Question::Mail(_) => self.session.refused = self.session.refused.saturating_add(1),
-            _ => {}
-        }
-        match question {
-            Question::Mail(_) if reply.severity() == Severity::Permanent && !self.count_refusal() => {
-                return;
-            }
-            _ => {}
-        }
-        self.reply(reply);
-    }
-
-    fn count_message(&mut self, size: u64) {
-        self.session.messages = self.session.messages.saturating_add(1);
-        self.session.octets = self.session.octets.saturating_add(size);
-        self.session.errors = 0;
-        self.session.junk = 0;
-        self.session.refusals = 0;
-    }
-
-    /// Says what becomes of a message for each of its recipients, in their order (RFC 2033 section 4.2).
-    fn deliver(&mut self, decision: Decision, recipients: u32, size: u64) {
-        let each = match &decision {
-            Decision::Each(decisions) => decisions.as_slice(),
-            _ => &[],
-        };
-        let missing = Decision::Reply(replies::UNDECIDED);
-        let (mut accepted, mut closing) = (false, matches!(decision, Decision::Close(_)));
-        for index in 0..recipients {
-            let one = match &decision {
-                Decision::Each(_) => usize::try_from(index).ok().and_then(|index| each.get(index)).unwrap_or(&missing),
-                decision => decision,
-            };
-            let reply = match one {
-                Decision::Reply(reply) | Decision::Close(reply) => reply.clone(),
-                _ => replies::MESSAGE_ACCEPTED,
-            };
-            accepted |= reply.is_positive();
-            if !reply.is_positive() {
-                self.session.refused = self.session.refused.saturating_add(1);
-            }
-            closing |= matches!(one, Decision::Close(_)) || reply.closes_connection();
-            self.reply(&reply);
-        }
-        if accepted {
-            self.count_message(size);
-        }
-        if closing {
-            self.end(CloseReason::Decision, None);
-        }
-    }
-
-    pub(super) fn greet(&mut self, own: Option<&Reply>) {
-        let text = own.map_or(self.config.greeting.as_str(), Reply::text);
-        self.hello_reply(220, format!("{} {text}", self.config.hostname()));
-        self.flush = true;
-    }
-
-    fn welcome(&mut self, hello: Hello, own: Option<&Reply>) {
-        self.reset(ResetReason::Hello);
-        let mut text = self.config.hostname().to_string();
-        // On one line: what follows is read as the list of capabilities.
-        for line in own.into_iter().flat_map(|own| own.text().lines()) {
-            text.push(' ');
-            text.push_str(line);
-        }
-        if hello.extended {
-            text.push('\n');
-            let (tls, authenticated) = (self.session.tls.is_some(), !self.wants_auth());
-            let mechanisms = self.offered_mechanisms();
-            let offered = self.config.offered(tls, !self.tls_unavailable, &mechanisms, authenticated);
-            text.push_str(&offered.to_string());
-        }
-        self.hello_reply(250, text);
-        self.session.hello = Some(hello);
-    }
-
-    /// The greeting or the reply to the hello, which have no enhanced codes (RFC 2034 section 4).
-    fn hello_reply(&mut self, code: u16, text: String) {
-        if let Some(Ok(reply)) = ReplyCode::new(code).map(|code| Reply::new(code, None, text)) {
-            self.reply_in(&reply, ReplyForm::default());
-        }
     }
 }

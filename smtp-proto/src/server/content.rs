@@ -235,8 +235,6 @@ impl Server {
             return;
         };
         self.since = self.now;
-        // The client may wait for the reply before it sends the next.
-        self.flush = true;
         self.transcript.content(self.now, Speaker::Client, content.received.saturating_sub(content.paced));
         match content.refusal {
             Some(refusal) if refusal.closes_connection() => self.end(CloseReason::Decision, Some(&refusal)),

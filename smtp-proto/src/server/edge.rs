@@ -22,7 +22,7 @@ impl Server {
                 self.since = self.now;
                 self.state = State::Start;
             }
-            Err(_) => self.end(CloseReason::Abuse(Abuse::ProxyHeader), None),
+            Err(error) => self.end(CloseReason::Abuse(Abuse::ProxyHeader(error)), None),
         }
         None
     }

@@ -12,8 +12,8 @@ use super::session::Identity;
 use crate::error::Phase;
 use crate::sasl::{Credentials, Verdict};
 use crate::wire::{
-    AbsoluteUri, Attribute, ForwardPath, HelloName, MailParameters, Node, Query, RecipientParameters, Reply,
-    ReversePath,
+    AbsoluteUri, Attribute, ForwardPath, HelloName, MailParameters, Node, ProxyError, Query, RecipientParameters,
+    Reply, ReversePath,
 };
 
 /// What happens in a session.
@@ -214,8 +214,8 @@ pub enum Abuse {
     /// The client talked before the greeting ([`Timeouts::early_talkers`](super::Timeouts::early_talkers)): spam programs
     /// do, mail servers do not.
     EarlyTalker,
-    /// No PROXY header, or a wrong one, where [`Config::proxy_protocol`] asks for it. The session is closed.
-    ProxyHeader,
+    /// No PROXY header, or a wrong one, where [`Config::proxy_protocol`] asks for it. The session is closed without a word.
+    ProxyHeader(ProxyError),
     /// An HTTP request: somebody's browser is made to attack. The session is closed.
     Http,
 }

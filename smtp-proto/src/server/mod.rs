@@ -1,12 +1,13 @@
 //! The server: commands come in, questions go to the application, its decisions become replies.
 //!
-//! `command` deals with commands and turns decisions into replies, `recipients` with RCPT, `content` with what follows a 354,
-//! `edge` with what proxies say, `secure` with TLS and authentication; this file
-//! holds the state, time, and the ways a transaction or a session ends.
+//! `command` deals with commands, `recipients` with RCPT, `content` with what follows a 354 or BDAT, `edge` with what
+//! proxies say, `secure` with TLS and authentication; `decision` turns decisions into replies. This file holds the
+//! state, time, and the ways a transaction or a session ends.
 
 mod command;
 mod config;
 mod content;
+mod decision;
 mod edge;
 mod event;
 mod handler;
@@ -17,7 +18,6 @@ mod session;
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -32,13 +32,13 @@ pub use session::{Asserted, Identity, Session, Transaction};
 use crate::error::{ApiMisuse, Error, Phase};
 use crate::machine::{Machine, Step, sealed};
 use crate::output::Output;
-use crate::sasl::Verdict;
 use crate::time::Instant;
 use crate::tls::TlsInfo;
 use crate::transcript::{Speaker, Tap, Transcript};
-use crate::wire::{LineReader, Reply, ReplyForm, Severity};
+use crate::wire::{LineReader, Reply, ReplyForm};
 use command::Question;
 use content::Content;
+use decision::fitting_reply;
 use secure::Exchange;
 
 /// The server's side of one session.
@@ -75,6 +75,8 @@ pub struct Server {
     no_service: bool,
     /// The line that comes in begins like AUTH.
     auth_line: bool,
+    /// The line that comes in begins like BDAT.
+    chunk_line: bool,
     /// Whoever drives the machine has no certificate.
     tls_unavailable: bool,
     /// The last command was AUTH: what is no command may belong to it, and is nobody's business.
@@ -126,34 +128,6 @@ pub enum Shutdown {
 /// does not keep a client waiting for what has been decided.
 const LONG_HELD: Duration = Duration::from_secs(1);
 
-/// The same about several.
-fn each_fitting(decisions: Vec<Decision>) -> (Decision, Option<ApiMisuse>) {
-    let mut misuse = None;
-    let fitting = decisions.into_iter().map(|decision| {
-        let (decision, problem) = fitting_reply(decision);
-        misuse = misuse.take().or(problem);
-        decision
-    });
-    let fitting = fitting.collect();
-    (Decision::Each(fitting), misuse)
-}
-
-/// The decision about one thing, or what stands in for one that fits none.
-fn fitting_reply(decision: Decision) -> (Decision, Option<ApiMisuse>) {
-    match decision {
-        Decision::Reply(reply) | Decision::Close(reply) if reply.severity() == Severity::Intermediate => {
-            (Decision::Reply(replies::UNDECIDED), Some(ApiMisuse::UnfitReply(reply)))
-        }
-        Decision::Verdict(verdict) if verdict != Verdict::Accepted => {
-            (Decision::Reply(replies::UNDECIDED), Some(ApiMisuse::UnfitDecision))
-        }
-        Decision::Each(_) | Decision::Configure(_) => {
-            (Decision::Reply(replies::UNDECIDED), Some(ApiMisuse::UnfitDecision))
-        }
-        decision => (decision, None),
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Input {
     Open,
@@ -179,6 +153,7 @@ impl Server {
             chunks: None,
             no_service: false,
             auth_line: false,
+            chunk_line: false,
             tls_unavailable: false,
             redact: false,
             now,
@@ -249,29 +224,6 @@ impl Server {
         }
         self.restart = true;
         misuse.map_or(Ok(()), Err)
-    }
-
-    /// The decision, or what stands in for one that does not fit the question.
-    fn fitting(&self, decision: Decision) -> (Decision, Option<ApiMisuse>) {
-        let State::Asked(question) = &self.state else {
-            return (decision, None);
-        };
-        match (question, decision) {
-            (Question::Recipients(_), Decision::Each(decisions)) => each_fitting(decisions),
-            // RFC 2033 section 4.2: one reply for each recipient.
-            (Question::Message { .. }, Decision::Each(decisions)) if self.config.lmtp => each_fitting(decisions),
-            (Question::Connect | Question::Hello(_) | Question::Xclient(_), Decision::Configure(config))
-                if self.config.fits(&config) =>
-            {
-                (Decision::Configure(config), None)
-            }
-            (Question::Authenticate(_), Decision::Verdict(verdict)) => (Decision::Verdict(verdict), None),
-            // Nobody is to get in because somebody did not look.
-            (Question::Authenticate(_), Decision::Accept) => {
-                (Decision::Reply(replies::UNDECIDED), Some(ApiMisuse::UnfitDecision))
-            }
-            (_, decision) => fitting_reply(decision),
-        }
     }
 
     /// Says that the application did not come to terms with the last event before [`Machine::deadline`]. A message

@@ -102,7 +102,7 @@ impl Session {
         self.octets
     }
 
-    /// Senders, recipients and messages refused so far, for whatever reason.
+    /// Senders, recipients and messages refused so far, by the application or a limit.
     pub fn refused(&self) -> u64 {
         self.refused
     }

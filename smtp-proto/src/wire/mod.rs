@@ -32,7 +32,7 @@ pub use params::{
     BodyType, ByMode, DeliverBy, EnvelopeId, FutureReleaseInterval, Hold, MailParameters, NoSupportAction, Notify,
     OriginalRecipient, Parameter, ParameterError, Priority, RecipientParameters, Ret, Rrvs,
 };
-pub use proxy::ProxyHeader;
+pub use proxy::{ProxyError, ProxyHeader};
 pub use reply::{
     EnhancedStatusCode, InvalidReply, MAX_REPLY_LINE, Reply, ReplyCode, ReplyForm, ReplyLimits, ReplyReader, Severity,
 };
