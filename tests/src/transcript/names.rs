@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use smtp_proto::client::{self, RecipientOutcome};
-use smtp_proto::server::{self, ResetReason};
+use smtp_proto::server::{self, ResetReason, Session};
+use smtp_proto::wire::Attribute;
 
 pub(super) fn server_event(event: &server::Event) -> String {
     use server::Event;
@@ -17,6 +18,9 @@ pub(super) fn server_event(event: &server::Event) -> String {
         Event::Expand(query) => format!("expand {query}"),
         Event::Help(topic) => format!("help {topic}").trim_end().to_owned(),
         Event::Other { verb, argument } => format!("other {verb} {argument}").trim_end().to_owned(),
+        Event::Burl { url, last } => format!("burl {url}{}", if *last { " LAST" } else { "" }),
+        Event::Etrn(node) => format!("etrn {node}"),
+        Event::Xclient(attributes) => format!("xclient{}", list(attributes)),
         Event::StartTls => "starttls".to_owned(),
         Event::Authenticate(credentials) => {
             format!("auth {} {}", credentials.mechanism(), credentials.username().unwrap_or("-"))
@@ -38,6 +42,26 @@ pub(super) fn server_event(event: &server::Event) -> String {
         Event::Closing(reason) => format!("closing {reason:?}"),
         event => format!("{event:?}"),
     }
+}
+
+/// What others assert about the client, behind the events where an application looks at it.
+pub(super) fn asserted(event: &server::Event, session: &Session) -> String {
+    use server::Event;
+    let asserted = session.asserted();
+    let part = |name: &str, attributes: &[Attribute]| match attributes {
+        [] => String::new(),
+        attributes => format!(" {name}{}", list(attributes)),
+    };
+    match event {
+        Event::Connected => asserted.proxy().map(|header| format!(" {header:?}")).unwrap_or_default(),
+        Event::Hello(_) => part("client", asserted.client()),
+        Event::Mail(_) => part("client", asserted.client()) + &part("forwarded", asserted.forwarded()),
+        _ => String::new(),
+    }
+}
+
+fn list(attributes: &[Attribute]) -> String {
+    attributes.iter().fold(String::new(), |list, attribute| list + &format!(" {attribute}"))
 }
 
 pub(super) fn recipient_event(recipient: &server::Recipient) -> String {

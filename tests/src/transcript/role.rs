@@ -79,6 +79,19 @@ impl Role {
         Ok(())
     }
 
+    pub(super) fn server(&mut self) -> Result<&mut Server, &'static str> {
+        match self {
+            Self::Server(server) => Ok(server),
+            Self::Client(_) => Err("this is a client"),
+        }
+    }
+
+    pub(super) fn application_failed(&mut self) {
+        if let Self::Server(server) = self {
+            server.application_failed();
+        }
+    }
+
     pub(super) fn shut_down(&mut self, shutdown: Shutdown) {
         if let Self::Server(server) = self {
             server.shut_down(shutdown);

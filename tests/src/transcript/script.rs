@@ -13,10 +13,18 @@ use super::settings::Settings;
 pub(super) struct Script {
     pub(super) server: bool,
     pub(super) settings: Settings,
-    pub(super) decisions: Vec<(String, Decision)>,
+    pub(super) decisions: Vec<(String, Answer)>,
     pub(super) acts: Vec<(usize, Act)>,
     /// All input comes before any output is looked at.
     pub(super) joined: bool,
+}
+
+/// What the application answers.
+#[derive(Debug, Clone)]
+pub(super) enum Answer {
+    Decision(Decision),
+    /// Another configuration: that of the dialogue, but for these settings.
+    Configure(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +40,8 @@ pub(super) enum Act {
     /// The handshake that is due.
     Tls(Handshake),
     ShutDown(Shutdown),
+    /// The application fails.
+    ApplicationFails,
     Closed,
     Failed(String),
 }
@@ -76,7 +86,7 @@ impl Script {
                 }
                 "decide" => {
                     let (event, reply) = value.split_once(" = ").ok_or(bad("no decision".to_owned()))?;
-                    script.decisions.push((event.to_owned(), decision(reply).map_err(bad)?));
+                    script.decisions.push((event.to_owned(), answer(reply).map_err(bad)?));
                     continue;
                 }
                 "C" | "S" | "c" | "s" => {
@@ -100,6 +110,7 @@ impl Script {
                     "tls failed" => Act::Tls(Handshake::Failed),
                     "shutdown" => Act::ShutDown(Shutdown::AfterTransaction),
                     "shutdown now" => Act::ShutDown(Shutdown::Now),
+                    "fail" => Act::ApplicationFails,
                     "closed" => Act::Closed,
                     _ => match value.strip_prefix("error ") {
                         Some(error) => Act::Failed(error.to_owned()),
@@ -128,7 +139,7 @@ impl Script {
     /// The same with all input in front of all output, where nothing but input happens.
     pub(super) fn joined(&self) -> Option<Self> {
         let plain = |(_, act): &(usize, Act)| {
-            !matches!(act, Act::Pass(_) | Act::Lost | Act::Mute | Act::Tls(_) | Act::ShutDown(_) | Act::Intent(_))
+            matches!(act, Act::Feed(_) | Act::Expect(_) | Act::Event(_) | Act::EndOfFile | Act::Closed | Act::Failed(_))
         };
         if !self.server || !self.acts.iter().all(plain) {
             return None;
@@ -148,6 +159,13 @@ impl Script {
         acts.push((0, Act::Expect(output)));
         let (settings, decisions) = (self.settings.clone(), self.decisions.clone());
         Some(Self { server: true, settings, decisions, acts, joined: true })
+    }
+}
+
+fn answer(text: &str) -> Outcome<Answer> {
+    match text.strip_prefix("configure ") {
+        Some(settings) => Ok(Answer::Configure(settings.to_owned())),
+        None => decision(text).map(Answer::Decision),
     }
 }
 

@@ -10,13 +10,25 @@ use smtp_proto::wire::Escaped;
 use smtp_proto::{ApiMisuse, Error, Instant, Step};
 
 use super::Outcome;
-use super::names::{client_event, recipient_event, server_event};
+use super::names::{asserted, client_event, recipient_event, server_event};
 use super::role::{Happened, Role};
-use super::script::{Act, Handshake, Script, quoted};
+use super::script::{Act, Answer, Handshake, Script, quoted};
+
+/// How the application decides about several recipients. It must not matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// All at once.
+    Together,
+    /// The first only; it is asked again about the others.
+    FirstOnly,
+    /// Each by itself, the last first.
+    Backwards,
+}
 
 /// A machine in a run.
 pub(super) struct Side<'a> {
     script: &'a Script,
+    order: Order,
     machine: Role,
     rx: BytesMut,
     now: Instant,
@@ -34,14 +46,14 @@ pub(super) struct Side<'a> {
 
 impl<'a> Side<'a> {
     /// Runs a dialogue once; `cut` says whether the input is cut before the octet at this place.
-    pub(super) fn play(script: &'a Script, cut: &dyn Fn(usize) -> bool) -> Outcome {
+    pub(super) fn play(script: &'a Script, order: Order, cut: &dyn Fn(usize) -> bool) -> Outcome {
         let now = Instant::default();
         let machine = if script.server {
             Role::Server(Box::new(Server::new(Arc::new(script.settings.server()?), now)))
         } else {
             Role::Client(Box::new(Client::new(script.settings.client()?, now)))
         };
-        let mut side = Self::begin(script, machine)?;
+        let mut side = Self::begin(script, order, machine)?;
         let (mut fed, mut expected_events) = (0, Vec::new());
         for (number, act) in &script.acts {
             let at = |error: String| format!("line {number}: {error}");
@@ -52,14 +64,14 @@ impl<'a> Side<'a> {
                     if !script.joined {
                         side.nothing_more().map_err(at)?;
                     }
-                    for octet in octets {
-                        if fed > 0 && cut(fed) {
-                            side.run()?;
-                        }
-                        side.rx.extend_from_slice(&[*octet]);
-                        fed += 1;
+                    let mut rest = &octets[..];
+                    while !rest.is_empty() {
+                        let end = (1..rest.len()).find(|length| cut(fed + length)).unwrap_or(rest.len());
+                        let (piece, behind) = rest.split_at(end);
+                        side.rx.extend_from_slice(piece);
+                        side.run()?;
+                        (rest, fed) = (behind, fed + end);
                     }
-                    side.run()?;
                 }
                 Act::Intent(intent) => side.intent(intent).map_err(at)?,
                 Act::Pass(time) => {
@@ -83,6 +95,10 @@ impl<'a> Side<'a> {
                     side.machine.shut_down(*shutdown);
                     side.run()?;
                 }
+                Act::ApplicationFails => {
+                    side.machine.application_failed();
+                    side.run()?;
+                }
                 Act::Closed if side.end == Some(Ok(())) => {}
                 Act::Closed => return Err(at(format!("not closed but {:?}", side.end))),
                 Act::Failed(error) => match &side.end {
@@ -103,9 +119,10 @@ impl<'a> Side<'a> {
         Ok(())
     }
 
-    fn begin(script: &'a Script, machine: Role) -> Outcome<Self> {
+    fn begin(script: &'a Script, order: Order, machine: Role) -> Outcome<Self> {
         let mut side = Self {
             script,
+            order,
             machine,
             rx: BytesMut::new(),
             now: Instant::default(),
@@ -167,34 +184,51 @@ impl<'a> Side<'a> {
         match event {
             Happened::Server(server::Event::Body(content)) => {
                 self.content.extend_from_slice(&content);
-                let refused = self.decision("content");
-                if let (Some(refusal), Role::Server(server)) = (refused, &mut self.machine) {
-                    server.decide(refusal).map_err(|error| error.to_string())?;
+                match self.decision("content")? {
+                    Some(refusal) => self.decide(refusal),
+                    None => Ok(()),
                 }
             }
             Happened::Server(server::Event::Recipients(recipients)) => {
-                let decisions = recipients.iter().map(|recipient| {
-                    let name = recipient_event(recipient);
-                    let decision = self.decision(&name);
-                    self.push_event(name);
-                    decision.unwrap_or(Decision::Accept)
-                });
-                let decisions = Decision::Each(decisions.collect());
-                if let Role::Server(server) = &mut self.machine {
-                    server.decide(decisions).map_err(|error| error.to_string())?;
+                let mut decisions = Vec::new();
+                for recipient in recipients.iter() {
+                    decisions.push(self.recipient(recipient)?);
+                    if self.order == Order::FirstOnly {
+                        break;
+                    }
                 }
+                if self.order != Order::Backwards {
+                    return self.decide(Decision::Each(decisions));
+                }
+                for (recipient, decision) in recipients.iter().zip(decisions).rev() {
+                    let server = self.machine.server()?;
+                    server.decide_recipient(recipient.index, decision).map_err(|error| error.to_string())?;
+                }
+                Ok(())
             }
             Happened::Server(event) => {
-                let name = server_event(&event);
-                let decision = self.decision(&name).or_else(|| self.verdict(&event));
+                let session = self.machine.server()?.session();
+                let name = server_event(&event) + &asserted(&event, session);
+                let decision = self.decision(&name)?.or_else(|| self.verdict(&event));
                 self.push_event(name);
-                if let (true, Role::Server(server)) = (event.is_question(), &mut self.machine) {
-                    server.decide(decision.unwrap_or(Decision::Accept)).map_err(|error| error.to_string())?;
-                }
+                if event.is_question() { self.decide(decision.unwrap_or(Decision::Accept)) } else { Ok(()) }
             }
-            Happened::Client(event) => self.push_event(client_event(&event)),
+            Happened::Client(event) => {
+                self.push_event(client_event(&event));
+                Ok(())
+            }
         }
-        Ok(())
+    }
+
+    fn decide(&mut self, decision: Decision) -> Outcome {
+        self.machine.server()?.decide(decision).map_err(|error| error.to_string())
+    }
+
+    fn recipient(&mut self, recipient: &server::Recipient) -> Outcome<Decision> {
+        let name = recipient_event(recipient);
+        let decision = self.decision(&name)?;
+        self.push_event(name);
+        Ok(decision.unwrap_or(Decision::Accept))
     }
 
     /// Whether the credentials are those of `config: user=NAME:PASSWORD`.
@@ -209,9 +243,16 @@ impl<'a> Side<'a> {
         })
     }
 
-    fn decision(&self, event: &str) -> Option<Decision> {
-        let decisions = self.script.decisions.iter();
-        decisions.filter(|(name, _)| event.starts_with(name.as_str())).map(|(_, decision)| decision.clone()).next()
+    /// What the application answers to an event.
+    fn decision(&self, event: &str) -> Outcome<Option<Decision>> {
+        match self.script.decisions.iter().find(|(name, _)| event.starts_with(name.as_str())) {
+            None => Ok(None),
+            Some((_, Answer::Decision(decision))) => Ok(Some(decision.clone())),
+            Some((_, Answer::Configure(settings))) => {
+                let config = self.script.settings.with(settings).server()?;
+                Ok(Some(Decision::Configure(Arc::new(config))))
+            }
+        }
     }
 
     fn push_event(&mut self, event: String) {
