@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use smtp_proto::client::{self, RecipientOutcome};
 use smtp_proto::server::{self, ResetReason, Session};
-use smtp_proto::wire::Attribute;
+use smtp_proto::wire::{Attribute, ProxyHeader};
 
 pub(super) fn server_event(event: &server::Event) -> String {
     use server::Event;
@@ -53,10 +53,18 @@ pub(super) fn asserted(event: &server::Event, session: &Session) -> String {
         attributes => format!(" {name}{}", list(attributes)),
     };
     match event {
-        Event::Connected => asserted.proxy().map(|header| format!(" {header:?}")).unwrap_or_default(),
+        Event::Connected => asserted.proxy().map(proxied).unwrap_or_default(),
         Event::Hello(_) => part("client", asserted.client()),
         Event::Mail(_) => part("client", asserted.client()) + &part("forwarded", asserted.forwarded()),
         _ => String::new(),
+    }
+}
+
+fn proxied(header: &ProxyHeader) -> String {
+    match header {
+        ProxyHeader::Local => " proxy itself".to_owned(),
+        ProxyHeader::Proxied { source, destination } => format!(" proxied {source} to {destination}"),
+        _ => " proxied unknown".to_owned(),
     }
 }
 
