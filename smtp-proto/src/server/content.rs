@@ -78,9 +78,9 @@ impl Content {
         Self { decoder, chunk: Some(chunk), binary, ..Self::new(config, now) }
     }
 
-    /// A chunk that is read to be refused.
-    pub(super) fn refused(config: &Config, now: Instant, chunk: Chunk, refusal: Reply, stray: bool) -> Self {
-        Self { refusal: Some(refusal), stray, ..Self::chunked(config, now, chunk, true) }
+    /// A chunk that is only read.
+    pub(super) fn unwanted(config: &Config, now: Instant, chunk: Chunk, stray: bool) -> Self {
+        Self { stray, ..Self::chunked(config, now, chunk, true) }
     }
 
     /// A further chunk comes in.
