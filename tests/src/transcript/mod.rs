@@ -8,6 +8,8 @@
 //!                                       `= close 421 ...` closes too, `= each 250 a | 452 b` are several,
 //!                                       `= configure KEY=VALUE` changes settings for the rest of the session
 //! I: send a@a.test to b@b.test content "Hi\r\n"   intents of the application (client)
+//!                                       `to b@b.test binary with RET=HDRS each NOTIFY=NEVER content ...`: parameters
+//!                                       of MAIL, and of every RCPT
 //! S: 220 mx.test ESMTP                  a line of the server, CRLF added
 //! C: EHLO a.test                        a line of the client, CRLF added
 //! c: raw\n octets {x*600}               octets as they are, with escapes and repetitions

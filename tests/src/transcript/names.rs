@@ -95,6 +95,9 @@ pub(super) fn client_event(event: &client::Event) -> String {
                     other => write!(text, " {other:?}"),
                 };
             }
+            if !outcome.left_out.is_empty() {
+                let _ = write!(text, " left out[{}]", outcome.left_out.join(" "));
+            }
             if let Some(reply) = &outcome.reply {
                 let _ = write!(text, " reply[{reply}]");
             }

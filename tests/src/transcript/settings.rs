@@ -230,6 +230,15 @@ impl Settings {
             (None, Some(login)) => client::Authentication::IfAvailable(login),
             (None, None) => client::Authentication::Never,
         };
+        self.on("lmtp", &mut config.lmtp)?;
+        config.transfer = match self.value("transfer") {
+            None | Some("auto") => client::Transfer::Auto,
+            Some("data") => client::Transfer::Data,
+            Some("bdat") => client::Transfer::Bdat,
+            Some(_) => return Err("config: transfer".to_owned()),
+        };
+        self.number("chunks_in_flight", &mut config.chunks_in_flight)?;
+        self.number("messages_in_flight", &mut config.messages_in_flight)?;
         self.number("in_flight", &mut config.in_flight)?;
         self.number("text_line", &mut config.text_line)?;
         self.all_are_known()?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes, BytesMut};
 use smtp_proto::client::{Client, Content, Envelope, RequestId};
 use smtp_proto::server::{self, Decision, Server};
-use smtp_proto::wire::Escaped;
+use smtp_proto::wire::{Command, Escaped};
 use smtp_proto::{ApiMisuse, Error, Instant, Step};
 
 use super::Outcome;
@@ -290,6 +290,9 @@ impl<'a> Side<'a> {
         match verb {
             "send" | "stream" | "probe" => {
                 let (rest, content) = rest.split_once(" content ").unwrap_or((rest, "\"\""));
+                let (rest, each) = rest.split_once(" each ").unwrap_or((rest, ""));
+                let (rest, with) = rest.split_once(" with ").unwrap_or((rest, ""));
+                let (rest, binary) = rest.strip_suffix(" binary").map_or((rest, false), |rest| (rest, true));
                 let (rest, requiretls) = rest.strip_suffix(" requiretls").map_or((rest, false), |rest| (rest, true));
                 let (from, to) = rest.split_once(" to ").ok_or("no recipients")?;
                 let (to, utf8) = to.strip_suffix(" smtputf8").map_or((to, false), |to| (to, true));
@@ -297,6 +300,8 @@ impl<'a> Side<'a> {
                     Envelope::new(from.trim_matches('-'), to.split(' ')).map_err(|error| error.to_string())?;
                 envelope.smtputf8 = utf8;
                 envelope.requiretls = requiretls;
+                envelope.binary = binary;
+                wish(&mut envelope, with, each)?;
                 match verb {
                     "send" => drop(client.send(envelope, quoted(content)?).map_err(misuse)?),
                     "probe" => drop(client.probe(envelope).map_err(misuse)?),
@@ -321,6 +326,24 @@ impl<'a> Side<'a> {
         }
         self.run()
     }
+}
+
+/// Sets what the text of parameters says, of MAIL and of every RCPT.
+fn wish(envelope: &mut Envelope, with: &str, each: &str) -> Outcome {
+    let parse = |line: String| Command::parse(line.as_bytes()).map_err(|error| error.to_string());
+    if let (Command::Mail { parameters, .. }, false) = (parse(format!("MAIL FROM:<> {with}"))?, with.is_empty()) {
+        envelope.auth = parameters.auth;
+        envelope.ret = parameters.ret;
+        envelope.envelope_id = parameters.envelope_id;
+        envelope.deliver_by = parameters.deliver_by;
+        envelope.hold = parameters.hold;
+        envelope.priority = parameters.priority;
+        envelope.parameters = parameters.other;
+    }
+    if let (Command::Rcpt { parameters, .. }, false) = (parse(format!("RCPT TO:<a@a> {each}"))?, each.is_empty()) {
+        envelope.recipients.iter_mut().for_each(|recipient| recipient.parameters = parameters.clone());
+    }
+    Ok(())
 }
 
 fn lines(octets: &[u8]) -> String {
