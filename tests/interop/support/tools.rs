@@ -1,13 +1,14 @@
 //! The two tools under test.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::messages::{self, RECIPIENTS, SENDER};
 use super::process::{self, Finished, Process};
 
 /// A running `receive` that stores what it gets.
@@ -65,7 +66,7 @@ impl Receive {
         assert!(path.starts_with(self.maildir.path()), "{message}");
         let content = std::fs::read(path).expect("the stored message");
         assert_eq!(message["size"], content.len(), "{message}");
-        assert_eq!(message["sha256"], super::messages::sha256(&content));
+        assert_eq!(message["sha256"], messages::sha256(&content));
         content
     }
 
@@ -106,6 +107,23 @@ pub(crate) fn send<S: AsRef<OsStr>>(
             .args(arguments),
         Stdio::null(),
     )
+}
+
+/// Arguments that send each message of the set once to all recipients.
+pub(crate) fn send_all(folder: &Path) -> Vec<OsString> {
+    send_files(messages::all().iter().map(|message| message.write_to(folder, b"")))
+}
+
+/// Arguments that send each file once to all recipients.
+pub(crate) fn send_files(files: impl Iterator<Item = PathBuf>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["--from".into(), SENDER.into()];
+    for recipient in RECIPIENTS {
+        arguments.extend(["--to".into(), recipient.into()]);
+    }
+    for file in files {
+        arguments.extend(["--file".into(), file.into()]);
+    }
+    arguments
 }
 
 /// The report of each message from a run of `send`.
