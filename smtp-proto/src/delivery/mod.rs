@@ -1,0 +1,9 @@
+//! What every client adapter needs around sessions: where to connect, when to try again, how many at once.
+//!
+//! Nothing here connects, waits or guesses: moments and random bits are arguments, and what is to be done is returned.
+
+mod attempts;
+mod retry;
+
+pub use attempts::{Delivery, NextAttempt, Report};
+pub use retry::Retry;
