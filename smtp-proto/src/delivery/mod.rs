@@ -3,7 +3,9 @@
 //! Nothing here connects, waits or guesses: moments and random bits are arguments, and what is to be done is returned.
 
 mod attempts;
+mod rate;
 mod retry;
 
 pub use attempts::{Delivery, NextAttempt, Report};
+pub use rate::RateLimit;
 pub use retry::Retry;
