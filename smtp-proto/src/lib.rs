@@ -27,6 +27,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 pub mod adapter;
 pub mod client;
+pub mod delivery;
 pub mod sasl;
 pub mod server;
 pub mod transcript;

@@ -1,0 +1,398 @@
+//! One message over several attempts: who is still to get it, and what became of it in the end.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::retry::Retry;
+use crate::client::{Envelope, Outcome, RecipientOutcome};
+use crate::error::{Error, Phase, Unsendable};
+use crate::wire::Reply;
+
+/// One message on its way to all its recipients, over as many attempts as that takes and the policy allows.
+///
+/// Each attempt sends what [`Delivery::envelope`] gives and tells what came of it. Nobody is sent the message again who
+/// was accepted or refused for good, or for whom nobody knows, unless [`Retry::resend_unknown`] says so.
+///
+/// ```
+/// use smtp_proto::client::Envelope;
+/// use smtp_proto::delivery::{Delivery, NextAttempt, Retry};
+/// use smtp_proto::{Error, Phase};
+/// let envelope = Envelope::new("jane@example.org", ["joe@example.net"])?;
+/// let mut delivery = Delivery::new(envelope.clone(), Retry::default());
+/// assert_eq!(delivery.envelope(), Some(envelope.clone()));
+/// let next = delivery.failed(Error::Disconnected { phase: Phase::Mail }, 0);
+/// assert!(matches!(next, NextAttempt::After(_)));
+/// assert_eq!(delivery.envelope(), Some(envelope));
+/// assert_eq!(delivery.report().attempts, 1);
+/// # Ok::<(), smtp_proto::InvalidArgument>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    envelope: Envelope,
+    retry: Retry,
+    /// One for each recipient of the envelope.
+    standings: Vec<Standing>,
+    attempts: u32,
+    /// The next transaction belongs to an attempt that has begun.
+    further: bool,
+    reply: Option<Reply>,
+    left_out: Vec<&'static str>,
+    error: Option<Error>,
+}
+
+/// How it stands with one recipient.
+#[derive(Debug, Clone)]
+struct Standing {
+    turn: Turn,
+    outcome: Option<RecipientOutcome>,
+}
+
+/// When a recipient is sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// In the next transaction.
+    Next,
+    /// In the next attempt.
+    Later,
+    Never,
+}
+
+/// When a message is to be sent on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextAttempt {
+    /// At once, to recipients that the server would not take in the same transaction or session, while it took others.
+    /// That is no attempt of its own.
+    AtOnce,
+    /// After this time.
+    After(Duration),
+    /// Not at all: [`Delivery::report`] says what became of it.
+    Done,
+}
+
+/// What became of a message in the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// For each recipient of the whole envelope, what the last attempt came to that included it. `Unknown` stays, unless
+    /// a later attempt was accepted. The reply is a positive one if there was any; `error` is that of the last attempt.
+    pub outcome: Outcome,
+    /// Attempts that were made.
+    pub attempts: u32,
+}
+
+impl Delivery {
+    /// A message that nothing has been done about.
+    pub fn new(envelope: Envelope, retry: Retry) -> Self {
+        let standings = envelope.recipients.iter().map(|_| Standing { turn: Turn::Next, outcome: None }).collect();
+        Self { envelope, retry, standings, attempts: 0, further: false, reply: None, left_out: Vec::new(), error: None }
+    }
+
+    /// The envelope of the next transaction: with those recipients alone that are still to get the message. `None` when
+    /// there is nobody.
+    pub fn envelope(&self) -> Option<Envelope> {
+        let due = |(recipient, standing): (_, &Standing)| (standing.turn == Turn::Next).then_some(recipient);
+        let recipients: Vec<_> =
+            self.envelope.recipients.iter().zip(&self.standings).filter_map(due).cloned().collect();
+        (!recipients.is_empty()).then(|| Envelope { recipients, ..self.envelope.clone() })
+    }
+
+    /// Takes what became of the envelope that was given last. `random`: 64 random bits.
+    pub fn concluded(&mut self, outcome: Outcome, random: u64) -> NextAttempt {
+        if self.standings.iter().all(|standing| standing.turn != Turn::Next) {
+            return NextAttempt::Done;
+        }
+        if !self.further {
+            self.attempts = self.attempts.saturating_add(1);
+        }
+        let first = !core::mem::replace(&mut self.further, true);
+        let progress = outcome.recipients.iter().any(RecipientOutcome::is_accepted);
+        let mut outcomes = outcome.recipients.into_iter();
+        for standing in self.standings.iter_mut().filter(|standing| standing.turn == Turn::Next) {
+            let outcome = outcomes.next();
+            standing.turn = match &outcome {
+                Some(outcome) => turn(outcome, progress, first, &self.retry),
+                None => Turn::Later,
+            };
+            standing.take(outcome);
+        }
+        self.left_out.extend(outcome.left_out);
+        self.left_out.sort_unstable();
+        self.left_out.dedup();
+        if self.reply.as_ref().is_none_or(|reply| !reply.is_positive()) {
+            self.reply = outcome.reply.or(self.reply.take());
+        }
+        self.error = outcome.error;
+        self.next(random)
+    }
+
+    /// Takes that an attempt failed before there was any outcome. `random`: 64 random bits.
+    pub fn failed(&mut self, error: Error, random: u64) -> NextAttempt {
+        let due = self.standings.iter().filter(|standing| standing.turn == Turn::Next);
+        let recipients = due.map(|_| RecipientOutcome::Failed(error.clone())).collect();
+        self.concluded(Outcome { recipients, reply: None, left_out: Vec::new(), error: Some(error) }, random)
+    }
+
+    /// What has become of the message so far. Recipients that were in no attempt were withdrawn.
+    pub fn report(&self) -> Report {
+        let withdrawn = || RecipientOutcome::Failed(Unsendable::Cancelled.into());
+        let outcome = |standing: &Standing| standing.outcome.clone().unwrap_or_else(withdrawn);
+        let recipients = self.standings.iter().map(outcome).collect();
+        let Self { reply, left_out, error, attempts, .. } = self.clone();
+        Report { outcome: Outcome { recipients, reply, left_out, error }, attempts }
+    }
+
+    /// When to go on, and with whom.
+    fn next(&mut self, random: u64) -> NextAttempt {
+        if self.standings.iter().any(|standing| standing.turn == Turn::Next) {
+            return NextAttempt::AtOnce;
+        }
+        self.further = false;
+        let delay = self.retry.delay(self.attempts, random);
+        let (turn, mut next) = match delay {
+            Some(delay) => (Turn::Next, NextAttempt::After(delay)),
+            None => (Turn::Never, NextAttempt::Done),
+        };
+        let mut later = self.standings.iter_mut().filter(|standing| standing.turn == Turn::Later).peekable();
+        if later.peek().is_none() {
+            next = NextAttempt::Done;
+        }
+        later.for_each(|standing| standing.turn = turn);
+        next
+    }
+}
+
+impl Standing {
+    fn take(&mut self, outcome: Option<RecipientOutcome>) {
+        // A later refusal says nothing about the message that may have arrived.
+        let unknown = matches!(self.outcome, Some(RecipientOutcome::Unknown(_)));
+        let settles = |outcome: &RecipientOutcome| {
+            !unknown || matches!(outcome, RecipientOutcome::Accepted(_) | RecipientOutcome::Unknown(_))
+        };
+        if let Some(outcome) = outcome.filter(settles) {
+            self.outcome = Some(outcome);
+        }
+    }
+}
+
+/// When a recipient is sent to again. `progress`: others were accepted; `first`: in the first transaction of an attempt.
+fn turn(outcome: &RecipientOutcome, progress: bool, first: bool, retry: &Retry) -> Turn {
+    let turn = |again: bool| if again { Turn::Later } else { Turn::Never };
+    match outcome {
+        RecipientOutcome::Unknown(_) => turn(retry.resend_unknown),
+        // Who withdraws a message does not want it to be sent later.
+        RecipientOutcome::Failed(Error::Unsendable(Unsendable::Cancelled)) => Turn::Never,
+        // A new session takes more; but one that takes nothing from the beginning is no progress.
+        RecipientOutcome::Failed(Error::SessionUsedUp) if progress || first => Turn::Next,
+        outcome if progress && is_one_too_many(outcome) => Turn::Next,
+        outcome => turn(outcome.is_temporary()),
+    }
+}
+
+/// Whether it was refused for the number of recipients alone (RFC 5321 section 4.5.3.1.10; X.5.3 of RFC 3463).
+fn is_one_too_many(outcome: &RecipientOutcome) -> bool {
+    match outcome {
+        RecipientOutcome::Refused { phase: Phase::Rcpt, reply } => {
+            matches!(reply.code().value(), 452 | 552)
+                && reply.enhanced().is_none_or(|code| (code.subject(), code.detail()) == (5, 3))
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use NextAttempt::{After, AtOnce, Done};
+    use alloc::collections::BTreeMap;
+    use alloc::format;
+    use alloc::string::{String, ToString};
+    use proptest::prelude::*;
+
+    fn delivery(recipients: usize) -> Delivery {
+        let recipients = (0..recipients).map(|number| format!("{number}@b.test"));
+        Delivery::new(Envelope::new("s@a.test", recipients).unwrap(), Retry::default())
+    }
+
+    fn due(delivery: &Delivery) -> Vec<String> {
+        let recipients = delivery.envelope().map(|envelope| envelope.recipients).unwrap_or_default();
+        recipients.iter().map(|recipient| recipient.to_string()[..1].to_string()).collect()
+    }
+
+    fn refused(phase: Phase, reply: &'static str) -> RecipientOutcome {
+        RecipientOutcome::Refused { phase, reply: Reply::from_static(reply) }
+    }
+
+    fn rcpt(reply: &'static str) -> RecipientOutcome {
+        refused(Phase::Rcpt, reply)
+    }
+
+    fn accepted() -> RecipientOutcome {
+        RecipientOutcome::Accepted(Reply::from_static("250 ok"))
+    }
+
+    fn lost() -> Error {
+        Error::Disconnected { phase: Phase::EndOfData }
+    }
+
+    fn outcome(recipients: impl IntoIterator<Item = RecipientOutcome>) -> Outcome {
+        Outcome { recipients: recipients.into_iter().collect(), reply: None, left_out: Vec::new(), error: None }
+    }
+
+    /// What one outcome of one recipient means when nobody was accepted.
+    #[test]
+    fn only_who_may_still_get_it_once_is_sent_to_again() {
+        use RecipientOutcome::{Failed, Unknown};
+        for (one, again) in [
+            (accepted(), false),
+            (rcpt("450 4.2.0 greylisted"), true),
+            (rcpt("550 5.1.1 no such user"), false),
+            (rcpt("452 4.5.3 too many"), true),
+            (rcpt("552 too many"), true),
+            (refused(Phase::Mail, "451 later"), true),
+            (refused(Phase::EndOfData, "554 5.6.0 no"), false),
+            (refused(Phase::EndOfData, "552 5.3.4 too big"), false),
+            (Failed(lost()), true),
+            (Failed(Unsendable::NeedsEightBitMime.into()), false),
+            (Failed(Unsendable::Cancelled.into()), false),
+            (Unknown(lost()), false),
+        ] {
+            let mut delivery = delivery(1);
+            let next = delivery.concluded(outcome([one.clone()]), 0);
+            assert_eq!(matches!(next, After(_)), again, "{one}");
+            assert_eq!(next == Done, !again, "{one}");
+            assert_eq!(delivery.envelope().is_some(), again, "{one}");
+            assert_eq!(delivery.report().outcome.recipients, [one]);
+        }
+    }
+
+    #[test]
+    fn one_too_many_is_sent_to_at_once_while_others_are_accepted() {
+        // LIM-007
+        let mut delivery = delivery(5);
+        let first = [accepted(), rcpt("450 x"), rcpt("452 4.5.3 x"), rcpt("552 x"), rcpt("452 4.2.2 mailbox full")];
+        assert_eq!(delivery.concluded(outcome(first), 0), AtOnce);
+        assert_eq!(due(&delivery), ["2", "3"]);
+        assert_eq!(delivery.concluded(outcome([accepted(), rcpt("452 x")]), 0), AtOnce);
+        assert_eq!(due(&delivery), ["3"]);
+        assert_eq!(delivery.report().attempts, 1);
+        // Now that it is alone it is not the number.
+        assert_eq!(delivery.concluded(outcome([rcpt("452 x")]), 0), After(Duration::from_millis(500)));
+        assert_eq!(due(&delivery), ["1", "3", "4"]);
+        assert_eq!(
+            delivery.concluded(outcome([accepted(), accepted(), rcpt("552 5.2.2 full")]), 0),
+            After(Duration::from_secs(2))
+        );
+        assert_eq!(delivery.concluded(outcome([accepted()]), 0), Done);
+        let report = delivery.report();
+        assert!(report.outcome.is_delivered());
+        assert_eq!(report.attempts, 3);
+    }
+
+    #[test]
+    fn another_session_is_asked_for_once_without_progress() {
+        let mut delivery = delivery(2);
+        let used_up = || RecipientOutcome::Failed(Error::SessionUsedUp);
+        assert_eq!(delivery.concluded(outcome([used_up(), used_up()]), 0), AtOnce);
+        assert_eq!(delivery.concluded(outcome([accepted(), used_up()]), 0), AtOnce);
+        assert_eq!(due(&delivery), ["1"]);
+        assert!(matches!(delivery.concluded(outcome([used_up()]), 0), After(_)));
+        assert_eq!(delivery.report().attempts, 1);
+    }
+
+    #[test]
+    fn a_session_that_fails_counts_and_the_last_attempt_is_the_last() {
+        let mut delivery = delivery(2);
+        for attempts in 1..4 {
+            assert!(matches!(delivery.failed(lost(), 0), After(_)));
+            assert_eq!(delivery.report().attempts, attempts);
+        }
+        assert_eq!(delivery.failed(lost(), 0), Done);
+        assert_eq!(delivery.envelope(), None);
+        assert_eq!(delivery.failed(lost(), 0), Done, "nothing was sent");
+        let report = delivery.report();
+        assert_eq!(report.attempts, 4);
+        assert_eq!(report.outcome.recipients, [RecipientOutcome::Failed(lost()), RecipientOutcome::Failed(lost())]);
+        assert_eq!(report.outcome.error, Some(lost()));
+    }
+
+    #[test]
+    fn the_report_has_the_best_reply_all_that_was_left_out_and_the_last_error() {
+        let mut delivery = delivery(2);
+        let queued = Reply::from_static("250 queued as 1");
+        let first =
+            Outcome { reply: Some(queued.clone()), left_out: vec!["DSN"], ..outcome([accepted(), rcpt("450 x")]) };
+        delivery.concluded(Outcome { error: Some(lost()), ..first }, 0);
+        let second = outcome([refused(Phase::EndOfData, "554 no")]);
+        delivery.concluded(
+            Outcome { reply: Some(Reply::from_static("554 no")), left_out: vec!["AUTH", "DSN"], ..second },
+            0,
+        );
+        let Outcome { reply, left_out, error, .. } = delivery.report().outcome;
+        assert_eq!((reply, left_out, error), (Some(queued), vec!["AUTH", "DSN"], None));
+    }
+
+    #[test]
+    fn an_outcome_of_something_else_leaves_the_rest_for_the_next_attempt() {
+        let mut delivery = delivery(2);
+        assert!(matches!(delivery.concluded(outcome([accepted()]), 0), After(_)));
+        assert_eq!(due(&delivery), ["1"]);
+        assert_eq!(delivery.report().outcome.recipients[1], RecipientOutcome::Failed(Unsendable::Cancelled.into()));
+        delivery.concluded(outcome([accepted(), accepted(), accepted()]), 0);
+        assert!(delivery.report().outcome.is_delivered());
+    }
+
+    proptest! {
+        #[test]
+        fn every_delivery_ends_and_nobody_is_sent_to_who_may_have_it(
+            count in 1usize..8,
+            choices in proptest::collection::vec(0usize..8, 300),
+            resend_unknown in any::<bool>(),
+        ) {
+            let outcomes = [
+                accepted(),
+                rcpt("550 no"),
+                rcpt("450 later"),
+                rcpt("452 too many"),
+                RecipientOutcome::Failed(lost()),
+                RecipientOutcome::Failed(Error::SessionUsedUp),
+                RecipientOutcome::Unknown(lost()),
+                refused(Phase::EndOfData, "451 later"),
+            ];
+            let mut delivery = delivery(count);
+            delivery.retry.resend_unknown = resend_unknown;
+            let mut choices = choices.into_iter();
+            let mut seen: BTreeMap<String, Vec<RecipientOutcome>> = BTreeMap::new();
+            let mut delays = 0;
+            let mut transactions = 0;
+            while let Some(envelope) = delivery.envelope() {
+                transactions += 1;
+                prop_assert!(transactions <= 4 * (count + 2), "it does not end");
+                let came: Vec<_> = envelope.recipients.iter().map(|_| outcomes[choices.next().unwrap()].clone()).collect();
+                for (recipient, one) in envelope.recipients.iter().zip(&came) {
+                    let before = seen.entry(recipient.to_string()).or_default();
+                    let over = |one: &RecipientOutcome| match one {
+                        RecipientOutcome::Unknown(_) => !resend_unknown,
+                        one => !one.is_temporary(),
+                    };
+                    prop_assert!(!before.iter().any(over), "{recipient}: {before:?}");
+                    before.push(one.clone());
+                }
+                match delivery.concluded(outcome(came), 0) {
+                    After(_) => delays += 1,
+                    AtOnce => prop_assert!(delivery.envelope().is_some()),
+                    Done => prop_assert_eq!(delivery.envelope(), None),
+                }
+            }
+            let recipients = delivery.envelope.recipients.clone();
+            let report = delivery.report();
+            prop_assert_eq!(report.attempts, delays + 1);
+            prop_assert!(report.attempts <= 4);
+            for (recipient, one) in recipients.iter().zip(&report.outcome.recipients) {
+                let came = &seen[&recipient.to_string()];
+                let unknown = came.iter().find(|one| matches!(one, RecipientOutcome::Unknown(_)));
+                let last = came.last().unwrap();
+                prop_assert_eq!(one, unknown.filter(|_| !last.is_accepted()).unwrap_or(last));
+            }
+        }
+    }
+}

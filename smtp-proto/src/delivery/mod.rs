@@ -1,0 +1,13 @@
+//! What every client adapter needs around sessions: where to connect, when to try again, how many at once.
+//!
+//! Nothing here connects, waits or guesses: moments and random bits are arguments, and what is to be done is returned.
+
+mod attempts;
+mod pool;
+mod rate;
+mod retry;
+
+pub use attempts::{Delivery, NextAttempt, Report};
+pub use pool::{Pool, PoolAction, PoolPolicy, Ticket};
+pub use rate::RateLimit;
+pub use retry::Retry;
