@@ -15,8 +15,17 @@ use smtp_tests::pair::{Fault, Numbers, Pair};
 const REFUSED: Reply = Reply::from_static("550 5.1.1 No such user");
 
 fn pair(pipelining: bool) -> Pair {
+    pair_with(pipelining, true)
+}
+
+fn pair_without_chunks(pipelining: bool) -> Pair {
+    pair_with(pipelining, false)
+}
+
+fn pair_with(pipelining: bool, chunking: bool) -> Pair {
     let mut config = server::Config::new("mx.test").unwrap();
     config.pipelining = pipelining;
+    config.chunking = chunking;
     config.limits.text_line = 100_000;
     config.allow_nul = true;
     let mut client = smtp_tests::in_clear("c.test");
@@ -168,7 +177,7 @@ fn no_fault_at_any_step_makes_a_false_outcome() {
 fn sender_recipients_and_data_leave_in_one_write_and_a_message_costs_two_round_trips() {
     // PIPE-003, PIPE-009: greeting and hello come before, the goodbye behind.
     let trips = |messages: usize, pipelining: bool, keep: bool| {
-        let mut pair = pair(pipelining);
+        let mut pair = pair_without_chunks(pipelining);
         let send = |pair: &mut Pair| {
             let envelope = Envelope::new("a@a.test", (0..50).map(|n| format!("b{n}@b.test"))).unwrap();
             pair.client.send(envelope, "text\r\n").unwrap();
@@ -189,6 +198,18 @@ fn sender_recipients_and_data_leave_in_one_write_and_a_message_costs_two_round_t
     assert_eq!(trips(11, true, true) - trips(1, true, true), 10);
     // Without PIPELINING each command waits for its reply.
     assert_eq!(trips(11, false, true) - trips(1, false, true), 10 * 53);
+    // In chunks, whole messages are on their way: with 1.6 KiB of commands each, ten of them.
+    let trips = |messages: usize| {
+        let mut pair = pair(true);
+        for _ in 0..messages {
+            let envelope = Envelope::new("a@a.test", (0..50).map(|n| format!("b{n}@b.test"))).unwrap();
+            pair.client.send(envelope, "text\r\n").unwrap();
+        }
+        pair.run(&mut Numbers::new(1), usize::MAX);
+        assert_eq!(pair.delivered().len(), messages);
+        pair.round_trips
+    };
+    assert!(trips(101) - trips(1) <= 20, "{} round trips for 100 messages", trips(101) - trips(1));
 
     let mut client = Client::new(smtp_tests::in_clear("c.test"), Instant::default());
     let recipients: Vec<String> = (0..100).map(|n| format!("b{n}@b.test")).collect();
