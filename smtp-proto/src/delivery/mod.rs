@@ -6,8 +6,10 @@ mod attempts;
 mod pool;
 mod rate;
 mod retry;
+mod url;
 
 pub use attempts::{Delivery, NextAttempt, Report};
 pub use pool::{Pool, PoolAction, PoolPolicy, Ticket};
 pub use rate::RateLimit;
 pub use retry::Retry;
+pub use url::{Endpoint, Host, InvalidUrl, Url};
