@@ -3,12 +3,14 @@
 //! Nothing here connects, waits or guesses: moments and random bits are arguments, and what is to be done is returned.
 
 mod attempts;
+mod mx;
 mod pool;
 mod rate;
 mod retry;
 mod url;
 
 pub use attempts::{Delivery, NextAttempt, Report};
+pub use mx::{NoMailExchanger, mail_exchangers};
 pub use pool::{Pool, PoolAction, PoolPolicy, Ticket};
 pub use rate::RateLimit;
 pub use retry::Retry;
