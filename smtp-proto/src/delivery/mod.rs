@@ -2,6 +2,7 @@
 //!
 //! Nothing here connects, waits or guesses: moments and random bits are arguments, and what is to be done is returned.
 
+mod addresses;
 mod attempts;
 mod mx;
 mod pool;
@@ -9,6 +10,7 @@ mod rate;
 mod retry;
 mod url;
 
+pub use addresses::{Racing, RacingStep};
 pub use attempts::{Delivery, NextAttempt, Report};
 pub use mx::{NoMailExchanger, mail_exchangers};
 pub use pool::{Pool, PoolAction, PoolPolicy, Ticket};
