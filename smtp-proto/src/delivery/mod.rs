@@ -4,6 +4,7 @@
 
 mod addresses;
 mod attempts;
+mod health;
 mod mx;
 mod pool;
 mod rate;
@@ -12,6 +13,7 @@ mod url;
 
 pub use addresses::{Racing, RacingStep};
 pub use attempts::{Delivery, NextAttempt, Report};
+pub use health::{Health, HealthRecorder, ResponseTimes};
 pub use mx::{NoMailExchanger, mail_exchangers};
 pub use pool::{Pool, PoolAction, PoolPolicy, Ticket};
 pub use rate::RateLimit;
