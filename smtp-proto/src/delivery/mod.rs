@@ -2,12 +2,20 @@
 //!
 //! Nothing here connects, waits or guesses: moments and random bits are arguments, and what is to be done is returned.
 
+mod addresses;
 mod attempts;
+mod health;
+mod mx;
 mod pool;
 mod rate;
 mod retry;
+mod url;
 
+pub use addresses::{Racing, RacingStep};
 pub use attempts::{Delivery, NextAttempt, Report};
+pub use health::{Health, HealthRecorder, ResponseTimes};
+pub use mx::{NoMailExchanger, mail_exchangers};
 pub use pool::{Pool, PoolAction, PoolPolicy, Ticket};
 pub use rate::RateLimit;
 pub use retry::Retry;
+pub use url::{Endpoint, Host, InvalidUrl, Url};
