@@ -194,7 +194,9 @@ struct Request {
 #[derive(Debug)]
 struct Divided {
     id: RequestId,
-    outcome: Option<Outcome>,
+    /// What became of its transactions, each with the place of its first recipient. They conclude in any order: one that
+    /// is withdrawn, or that the server takes no more, does so while those before it are on their way.
+    concluded: Vec<(usize, Outcome)>,
     /// Transactions that are not concluded.
     open: usize,
 }
@@ -437,7 +439,7 @@ impl Client {
         if let RequestKind::Transaction(transaction) = request.kind {
             let outcome = transaction.outcome(error, self.output.written(), self.config.lmtp);
             match request.part {
-                Some((whole, _)) => self.conclude_part(whole, outcome),
+                Some((whole, first)) => self.conclude_part(whole, first, outcome),
                 None => self.events.push_back(Event::Outcome { id: request.id, outcome }),
             }
         }
@@ -463,24 +465,23 @@ impl Client {
             self.requests.insert(position, request);
             (first, position, open) = (next, position.saturating_add(1), open.saturating_add(1));
         }
-        self.divided.push_back(Divided { id, outcome: None, open });
+        self.divided.push_back(Divided { id, concluded: Vec::new(), open });
     }
 
-    /// Adds what became of one of several transactions; they conclude in their order.
-    fn conclude_part(&mut self, id: RequestId, outcome: Outcome) {
+    /// Adds what became of one of several transactions.
+    fn conclude_part(&mut self, id: RequestId, first: usize, outcome: Outcome) {
         let Some(position) = self.divided.iter().position(|divided| divided.id == id) else {
             return;
         };
         let Some(divided) = self.divided.get_mut(position) else { return };
-        match &mut divided.outcome {
-            Some(whole) => whole.merge(outcome),
-            none => *none = Some(outcome),
-        }
+        divided.concluded.push((first, outcome));
         divided.open = divided.open.saturating_sub(1);
         if divided.open == 0
-            && let Some(Divided { outcome: Some(outcome), .. }) = self.divided.remove(position)
+            && let Some(Divided { mut concluded, .. }) = self.divided.remove(position)
         {
-            self.events.push_back(Event::Outcome { id, outcome });
+            concluded.sort_by_key(|(first, _)| *first);
+            let whole = concluded.into_iter().map(|(_, outcome)| outcome).reduce(Outcome::followed_by);
+            self.events.extend(whole.map(|outcome| Event::Outcome { id, outcome }));
         }
     }
 
