@@ -82,20 +82,19 @@ impl Client {
                     self.conclude(request, Some(Error::SessionUsedUp));
                 }
             }
-            Stage::Mail
-                if !transaction.probe
-                    && !transaction.streamed
-                    && let Some(limit) = capabilities.limits().rcpt_max
-                    && let Ok(most) = usize::try_from(limit)
-                    && transaction.envelope.recipients.len() > most =>
-            {
-                self.divide(most);
-            }
             Stage::Mail => match transaction.parameters(capabilities, verified, config) {
                 Err(unsendable) => {
                     if let Some(request) = self.requests.remove(self.writing) {
                         self.conclude(request, Some(unsendable.into()));
                     }
+                }
+                Ok(_)
+                    if !transaction.probe
+                        && let Some(limit) = capabilities.limits().rcpt_max
+                        && let Ok(most) = usize::try_from(limit)
+                        && transaction.envelope.recipients.len() > most =>
+                {
+                    self.divide(most);
                 }
                 Ok(parameters) => {
                     transaction.stage = Stage::Rcpt(0);

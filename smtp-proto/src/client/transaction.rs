@@ -166,7 +166,9 @@ impl Transaction {
         if self.probe {
             return Ok(parameters);
         }
-        if let Some(limit) = server.limits().rcpt_max
+        // Whole content can be sent several times.
+        if self.streamed
+            && let Some(limit) = server.limits().rcpt_max
             && usize::try_from(limit).is_ok_and(|limit| self.envelope.recipients.len() > limit)
         {
             return Err(Unsendable::TooManyRecipients { limit });
