@@ -89,8 +89,7 @@ impl Client {
                     }
                 }
                 Ok(_)
-                    if !transaction.probe
-                        && let Some(limit) = capabilities.limits().rcpt_max
+                    if let Some(limit) = capabilities.limits().rcpt_max
                         && let Ok(most) = usize::try_from(limit)
                         && transaction.envelope.recipients.len() > most =>
                 {
