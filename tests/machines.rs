@@ -326,3 +326,45 @@ fn a_capability_fits_a_line() {
     assert!(Capability::new("X", &"x".repeat(499)).is_some());
     assert!(Capability::new("X", &"x".repeat(500)).is_none());
 }
+
+/// Has the client write so many octets at the most; gives how many it wrote.
+fn write(client: &mut Client, now: Instant, rx: &mut BytesMut, most: usize) -> usize {
+    while let Ok(Step::Event(_)) = client.step(now, rx) {}
+    let output = client.output();
+    let count = output.remaining().min(most);
+    output.advance(count);
+    assert!(matches!(client.step(now, rx), Ok(Step::Write | Step::Read)));
+    count
+}
+
+#[test]
+fn a_slow_upload_may_take_as_long_as_it_moves() {
+    // LIM-010, P19: with DATA, in a chunk, and in the last one
+    for (capabilities, replies, size) in [
+        ("250-mx\r\n250 PIPELINING\r\n", "250 ok\r\n250 ok\r\n354 go\r\n", 30_000),
+        ("250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n", "250 ok\r\n250 ok\r\n", 30_000),
+        ("250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n", "250 ok\r\n250 ok\r\n", 3_000_000),
+    ] {
+        let (mut client, mut rx) = client(capabilities);
+        client.send(envelope(), "text\r\n".repeat(size / 6)).unwrap();
+        let mut now = 0;
+        // The commands leave at once.
+        while let Ok(Step::Event(_)) = client.step(at(now), &mut rx) {}
+        let commands = client.output().chunk().len();
+        write(&mut client, at(now), &mut rx, commands);
+        rx.extend_from_slice(replies.as_bytes());
+        let step = size / 20;
+        let mut left = size;
+        while left > step {
+            // Just in time, every time.
+            now += 179;
+            let wrote = write(&mut client, at(now), &mut rx, step);
+            assert!(wrote > 0, "{:?} with {left} of {size} octets left", client.failure());
+            left = left.saturating_sub(wrote);
+        }
+        // It stands still.
+        assert_eq!(client.step(at(now + 179), &mut rx), Ok(Step::Write));
+        while let Ok(Step::Event(_)) = client.step(at(now + 180), &mut rx) {}
+        assert_eq!(client.failure(), Some(&Error::Timeout { phase: Phase::Content }));
+    }
+}

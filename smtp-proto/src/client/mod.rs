@@ -519,6 +519,7 @@ impl Client {
         );
         match self.awaited.front() {
             _ if matches!(self.state, State::Handshake) => Phase::Handshake,
+            Some(awaited) if awaited.phase() == Phase::EndOfData && !awaited.is_asked(&self.output) => Phase::Content,
             Some(awaited) => awaited.phase(),
             None if content => Phase::Content,
             None => Phase::Command,
@@ -539,17 +540,18 @@ impl Client {
         self.deadline().is_some_and(|deadline| deadline <= self.now)
     }
 
-    /// Starts waiting anew when the connection took some more octets, or something else happened outside.
+    /// Starts waiting anew when the connection took some more of what is to be answered first, or of content, or when
+    /// something else happened outside.
     fn watch(&mut self) {
         if core::mem::take(&mut self.restart) {
             self.since = self.now;
         }
         let written = self.output.written();
-        if written != self.written {
-            self.written = written;
-            if self.phase() == Phase::Content {
-                self.since = self.now;
-            }
+        let before = core::mem::replace(&mut self.written, written);
+        // Nobody can answer what has not left.
+        let leaving = self.awaited.front().is_none_or(|awaited| awaited.end > before);
+        if written != before && (leaving || self.phase() == Phase::Content) {
+            self.since = self.now;
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::transaction::Stage;
 use super::{Client, Event, Request, RequestId, RequestKind, State};
 use crate::error::{Error, PeerFault, Phase};
+use crate::output::Output;
 use crate::transcript::Speaker;
 use crate::wire::{Capabilities, Command, Reply, ReplyForm, Severity};
 
@@ -13,7 +14,7 @@ pub(super) struct Awaited {
     purpose: Purpose,
     /// Octets of the command it answers.
     pub(super) octets: usize,
-    /// Where in the output the command ends: a reply that comes before it is written answers something else.
+    /// Where in the output the command ends.
     pub(super) end: u64,
 }
 
@@ -57,6 +58,11 @@ impl Awaited {
     pub(super) fn phase(&self) -> Phase {
         self.phase
     }
+
+    /// Whether the command has been written out: a reply that comes before that answers something else.
+    pub(super) fn is_asked(&self, output: &Output) -> bool {
+        self.end <= output.written()
+    }
 }
 
 impl Purpose {
@@ -81,8 +87,7 @@ impl Client {
             _ => reply,
         };
         self.since = self.now;
-        let written = self.output.written();
-        let Some(awaited) = self.awaited.front().copied().filter(|awaited| awaited.end <= written) else {
+        let Some(awaited) = self.awaited.front().copied().filter(|awaited| awaited.is_asked(&self.output)) else {
             self.unasked(reply);
             return;
         };
