@@ -368,3 +368,21 @@ fn a_slow_upload_may_take_as_long_as_it_moves() {
         assert_eq!(client.failure(), Some(&Error::Timeout { phase: Phase::Content }));
     }
 }
+
+#[test]
+fn a_chunk_that_is_refused_before_it_is_there_ends_the_session_and_the_message_is_refused() {
+    // BDAT-018, P17: nothing of it can be taken back, and nothing of it is accepted
+    for (size, early) in [(3_000_000, "552 too much\r\n"), (30_000, "552 too much\r\n"), (30_000, "421 no\r\n")] {
+        let (mut client, mut rx) = client("250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n");
+        client.send(envelope(), "text\r\n".repeat(size / 6)).unwrap();
+        while let Ok(Step::Event(_)) = client.step(at(0), &mut rx) {}
+        let commands = client.output().chunk().len();
+        write(&mut client, at(0), &mut rx, commands);
+        rx.extend_from_slice(b"250 ok\r\n250 ok\r\n");
+        write(&mut client, at(0), &mut rx, 10_000);
+        rx.extend_from_slice(early.as_bytes());
+        let Ok(Step::Event(client::Event::Outcome { outcome, .. })) = client.step(at(0), &mut rx) else { panic!() };
+        assert!(matches!(outcome.recipients[..], [RecipientOutcome::Refused { phase: Phase::Content, .. }]));
+        assert!(matches!(client.step(at(0), &mut rx), Err(Error::ServiceClosing { phase: Phase::Content, .. })));
+    }
+}

@@ -146,7 +146,7 @@ impl Client {
     fn unasked(&mut self, reply: Reply) {
         let phase = self.phase();
         let sending = match self.awaited.front() {
-            Some(Awaited { purpose: Purpose::EndOfData(id), .. }) => {
+            Some(Awaited { purpose: Purpose::EndOfData(id) | Purpose::Chunk(id), .. }) => {
                 let id = *id;
                 self.find(id).map(|(_, transaction)| transaction)
             }
