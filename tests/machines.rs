@@ -386,3 +386,20 @@ fn a_chunk_that_is_refused_before_it_is_there_ends_the_session_and_the_message_i
         assert!(matches!(client.step(at(0), &mut rx), Err(Error::ServiceClosing { phase: Phase::Content, .. })));
     }
 }
+
+#[test]
+fn a_message_in_chunks_can_be_withdrawn_before_its_last() {
+    // BDAT-018, BDAT-020: four of its five are on their way
+    let (mut client, mut rx) = client("250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n");
+    let id = client.send(envelope(), "text\r\n".repeat(800_000)).unwrap();
+    talk(&mut client, at(0), &mut rx, "");
+    let written = talk(&mut client, at(0), &mut rx, "250 ok\r\n250 ok\r\n");
+    assert_eq!(written.matches("BDAT ").count(), 4);
+    client.cancel(id);
+    assert_eq!(talk(&mut client, at(0), &mut rx, ""), "RSET\r\n");
+    assert_eq!(talk(&mut client, at(0), &mut rx, "250 1\r\n250 2\r\n552 3\r\n"), "");
+    rx.extend_from_slice(b"503 4\r\n250 reset\r\n");
+    let Ok(Step::Event(client::Event::Outcome { outcome, .. })) = client.step(at(0), &mut rx) else { panic!() };
+    assert!(matches!(outcome.recipients[..], [RecipientOutcome::Refused { phase: Phase::Content, .. }]));
+    assert_eq!(client.step(at(0), &mut rx), Ok(Step::Decide));
+}

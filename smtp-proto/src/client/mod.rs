@@ -374,8 +374,8 @@ impl Client {
         if stage == Stage::Done {
             return;
         }
-        // What is wholly handed over is sent, once its content has begun.
-        if !(stage == Stage::Content && transaction.ended) {
+        // What is wholly handed over is sent, once content has begun that cannot be taken back.
+        if !(stage == Stage::Content && transaction.ended && !transaction.chunked) {
             transaction.withdrawn = Some(Unsendable::Cancelled);
         }
         match stage {
