@@ -94,7 +94,7 @@ impl Client {
         self.awaited.pop_front();
         self.in_flight = self.in_flight.saturating_sub(awaited.octets);
         let phase = awaited.phase;
-        if !awaited.purpose.allows(reply.severity()) {
+        if !awaited.purpose.allows(reply.severity()) || self.is_contradicted(awaited.purpose, &reply) {
             self.fail(PeerFault::UnexpectedReply { phase, reply }.into());
             return;
         }
@@ -128,6 +128,26 @@ impl Client {
         match last_words {
             Some(reply) => self.fail(Error::ServiceClosing { phase, reply }),
             None => self.settle(),
+        }
+    }
+
+    /// Whether the reply cannot be behind what was said before of the same message.
+    fn is_contradicted(&mut self, purpose: Purpose, reply: &Reply) -> bool {
+        let lmtp = self.config.lmtp;
+        let (Purpose::Data(id) | Purpose::EndOfData(id)) = purpose else {
+            return false;
+        };
+        let Some((_, transaction)) = self.find(id) else {
+            return false;
+        };
+        match purpose {
+            // An empty message is to end what nobody gets; somebody would get this one. In LMTP there are as many replies
+            // to it as recipients, and no server is to come here with none.
+            Purpose::Data(_) if reply.severity() == Severity::Intermediate => {
+                transaction.is_refused() && transaction.somebody_wants_it() || lmtp && transaction.nobody_wants_it()
+            }
+            Purpose::EndOfData(_) => transaction.is_contradicted_by(reply),
+            _ => false,
         }
     }
 

@@ -57,6 +57,8 @@ pub(super) struct Transaction {
     refusal: Option<(Phase, Reply)>,
     /// The reply to the content.
     verdict: Option<Reply>,
+    /// What the server said of it does not fit together.
+    doubtful: bool,
     /// Where in the output the content ends: once that much is written, the server may have it all.
     pub(super) end: Option<u64>,
 }
@@ -126,6 +128,7 @@ impl Transaction {
             left_out: Vec::new(),
             refusal: None,
             verdict: None,
+            doubtful: false,
             end: None,
         }
     }
@@ -348,6 +351,13 @@ impl Transaction {
         more
     }
 
+    /// Whether this reply to the content cannot be: the message is accepted although it was refused before, or by nobody.
+    /// Nothing that was said of it is worth anything then.
+    pub(super) fn is_contradicted_by(&mut self, reply: &Reply) -> bool {
+        self.doubtful |= reply.is_positive() && (self.is_refused() || self.nobody_wants_it());
+        self.doubtful
+    }
+
     /// Whether the message was accepted for one recipient at least.
     pub(super) fn is_accepted_for_some(&self) -> bool {
         self.verdict.as_ref().is_some_and(Reply::is_positive)
@@ -355,6 +365,11 @@ impl Transaction {
 
     pub(super) fn is_refused(&self) -> bool {
         self.refusal.is_some()
+    }
+
+    /// Whether somebody was accepted.
+    pub(super) fn somebody_wants_it(&self) -> bool {
+        self.answers.iter().any(Answer::is_accepted)
     }
 
     /// Whether every recipient has been answered and none accepted.
@@ -375,6 +390,7 @@ impl Transaction {
         let undelivered = || error.clone().unwrap_or(Error::Unsendable(Unsendable::Cancelled));
         let outcome = |answer: Answer| match answer {
             Answer { unasked: true, .. } => RecipientOutcome::Failed(Error::SessionUsedUp),
+            _ if self.doubtful => RecipientOutcome::Unknown(undelivered()),
             Answer { verdict: Some(reply), .. } if reply.is_positive() => RecipientOutcome::Accepted(reply),
             Answer { verdict: Some(reply), .. } => RecipientOutcome::Refused { phase: Phase::EndOfData, reply },
             Answer { reply, .. } => match (reply, &self.refusal) {
