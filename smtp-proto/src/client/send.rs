@@ -186,7 +186,7 @@ impl Client {
                     let octets = transaction.encoder.octets();
                     self.transcript.content(self.now, Speaker::Client, octets);
                     self.await_reply(Awaited::new(Phase::EndOfData, Purpose::EndOfData(id)));
-                    self.written_out();
+                    self.content_written();
                     return true;
                 }
                 written.map_err(|fault| unsendable(fault, config))
@@ -233,6 +233,8 @@ impl Client {
                 }
                 gathered.map_err(|fault| unsendable(fault, &self.config))
             }
+            // LMTP-007: how many replies it will have is known when all before it are there.
+            (None, None) if transaction.ended && self.config.lmtp && transaction.outstanding > 0 => return false,
             (None, None) if transaction.ended => match transaction.encoder.finish(&mut transaction.staged) {
                 Ok(()) => return self.send_chunk(id, true),
                 Err(fault) => Err(unsendable(fault, &self.config)),
@@ -277,9 +279,16 @@ impl Client {
         }
         if last {
             self.perhaps_open = Some(id);
-            self.written_out();
+            self.content_written();
         }
         true
+    }
+
+    /// All of a message has been written.
+    fn content_written(&mut self) {
+        self.written_out();
+        // LMTP-007: no reply to something else is to be taken for a verdict, should there be fewer than recipients.
+        self.synchronise |= self.config.lmtp;
     }
 
     /// Writes a command line.
