@@ -145,9 +145,6 @@ pub struct Client {
     synchronise: bool,
     /// A transaction came to nothing and may still be open at the server.
     reset_due: bool,
-    /// The last chunk of this message has been written, and what the server says of it is not known: should it refuse,
-    /// the transaction may still be open.
-    perhaps_open: Option<RequestId>,
     /// MAIL commands written.
     mails: u32,
     /// Domains of recipients that were written, in lower case, where the server counts them.
@@ -229,7 +226,6 @@ impl Client {
             in_flight: 0,
             synchronise: true,
             reset_due: false,
-            perhaps_open: None,
             mails: 0,
             domains: BTreeSet::new(),
             reader: ReplyReader::new(),

@@ -37,6 +37,8 @@ pub(super) enum Purpose {
     Command(RequestId),
     Quit,
     Reset,
+    /// RSET behind the last chunk of a message.
+    Behind(RequestId),
     /// It changes nothing.
     Ignored,
 }
@@ -107,8 +109,9 @@ impl Client {
             Purpose::Auth => self.auth_replied(reply),
             Purpose::Quit => self.state = State::Finished,
             // What is still open at the server would be mixed up with what comes next.
-            Purpose::Reset if !reply.is_positive() => self.fail(Error::Refused { phase, reply }),
+            Purpose::Reset if !reply.is_positive() && !closing => self.fail(Error::Refused { phase, reply }),
             Purpose::Reset | Purpose::Ignored => {}
+            Purpose::Behind(id) => self.reset_replied(id, reply),
             Purpose::Command(id) => {
                 self.events.push_back(Event::Reply { id, reply });
                 self.requests.pop_front();
@@ -280,7 +283,7 @@ impl Client {
             Purpose::EndOfData(_) => {
                 let positive = reply.is_positive();
                 transaction.judged(reply);
-                self.closed(id, positive);
+                self.judged(id, positive);
             }
             _ => {}
         }
@@ -302,16 +305,28 @@ impl Client {
         if !more {
             transaction.outstanding = transaction.outstanding.saturating_sub(1);
             let accepted = transaction.is_accepted_for_some();
-            self.closed(id, positive || accepted);
+            self.judged(id, positive || accepted);
         }
         more
     }
 
-    /// A transaction has its last reply. Behind BDAT that was refused it may still be open at the server.
-    fn closed(&mut self, id: RequestId, accepted: bool) {
-        if self.perhaps_open == Some(id) {
-            self.perhaps_open = None;
-            self.reset_due |= !accepted;
+    /// Has RSET follow a message in chunks that was refused, unless it has already: it may still be open at the server.
+    fn judged(&mut self, id: RequestId, accepted: bool) {
+        if let Some((_, transaction)) = self.find(id) {
+            self.reset_due |= transaction.chunked && !transaction.reset_behind && !accepted;
+        }
+    }
+
+    /// The reply to what stands behind a message in chunks: its verdict stands.
+    fn reset_replied(&mut self, id: RequestId, reply: Reply) {
+        let Some((_, transaction)) = self.find(id) else {
+            return;
+        };
+        transaction.outstanding = transaction.outstanding.saturating_sub(1);
+        if !reply.is_positive() && !reply.is_service_closing() {
+            // Nobody refuses RSET: it may be the message that was refused.
+            transaction.doubt();
+            self.fail(Error::Refused { phase: Phase::Reset, reply });
         }
     }
 

@@ -74,9 +74,6 @@ impl Client {
         };
         match transaction.stage {
             Stage::Mail if self.writing >= config.messages_in_flight.max(1) => return false,
-            // RFC 3030 leaves open whether a refused last chunk ends the transaction; recipients of the next message must
-            // not join those of this one.
-            Stage::Mail if self.perhaps_open.take().is_some() => self.reset_due = true,
             Stage::Mail if capabilities.limits().mail_max.is_some_and(|limit| self.mails >= limit) => {
                 if let Some(request) = self.requests.remove(self.writing) {
                     self.conclude(request, Some(Error::SessionUsedUp));
@@ -278,10 +275,25 @@ impl Client {
             }
         }
         if last {
-            self.perhaps_open = Some(id);
+            self.reset_behind(id);
             self.content_written();
         }
         true
+    }
+
+    /// Has RSET follow the last chunk where it need not wait. RFC 3030 leaves open whether a refused last chunk ends the
+    /// transaction; recipients of the next message must not join those of this one. And its reply shows that the one
+    /// before is the verdict: all that a server says of a message in chunks looks the same, so that with one reply too many
+    /// the answer to a recipient would pass for it.
+    fn reset_behind(&mut self, id: RequestId) {
+        if !self.pipelining || self.config.lmtp {
+            return;
+        }
+        if let Some((_, transaction)) = self.find(id) {
+            transaction.outstanding = transaction.outstanding.saturating_add(1);
+            transaction.reset_behind = true;
+            self.write(&Command::Rset, Awaited::new(Phase::Reset, Purpose::Behind(id)));
+        }
     }
 
     /// All of a message has been written.

@@ -44,6 +44,8 @@ pub(super) struct Transaction {
     pub(super) staged: Output,
     /// Chunks that have not been answered.
     pub(super) chunks_open: usize,
+    /// RSET was written right behind it.
+    pub(super) reset_behind: bool,
     /// The application has been asked for content and has not given any.
     pub(super) asked: bool,
     /// Why the client itself takes it back.
@@ -121,6 +123,7 @@ impl Transaction {
             chunked: false,
             staged: Output::for_chunk(),
             chunks_open: 0,
+            reset_behind: false,
             asked: false,
             withdrawn: None,
             outstanding: 0,
@@ -358,6 +361,11 @@ impl Transaction {
         self.doubtful
     }
 
+    /// The verdict may be none, if it was positive.
+    pub(super) fn doubt(&mut self) {
+        self.doubtful |= self.is_accepted_for_some();
+    }
+
     /// Whether the message was accepted for one recipient at least.
     pub(super) fn is_accepted_for_some(&self) -> bool {
         self.verdict.as_ref().is_some_and(Reply::is_positive)
@@ -382,7 +390,13 @@ impl Transaction {
     }
 
     /// What became of it, all replies having come or `error` having ended the wait for them.
-    pub(super) fn outcome(self, error: Option<Error>, written: u64, lmtp: bool) -> Outcome {
+    pub(super) fn outcome(mut self, error: Option<Error>, written: u64, lmtp: bool) -> Outcome {
+        // Who counts wrongly, or leaves the client waiting, may have given no verdict yet. Who goes away has said all.
+        if matches!(error, Some(Error::Peer(_) | Error::Timeout { .. })) && self.reset_behind && self.outstanding > 0 {
+            self.doubt();
+        }
+        // What ended the session behind a verdict has not ended this.
+        let error = error.filter(|_| lmtp || self.doubtful || self.verdict.is_none());
         // In LMTP each recipient has its own verdict.
         let judged =
             !lmtp && self.verdict.as_ref().is_some_and(Reply::is_positive) || self.probe && self.outstanding == 0;
