@@ -68,10 +68,12 @@ impl Awaited {
 }
 
 impl Purpose {
-    /// Whether the reply can be of this kind. 3yz is for AUTH and DATA, which in turn is never simply done; a command
-    /// of the application's own may get anything.
+    /// Whether the reply can be of this kind. 3yz is for AUTH and DATA, which in turn is never simply done. RSET behind a
+    /// message is not refused by anybody (RFC 5321 section 4.1.1.5): it is the message that was. A command of the
+    /// application's own may get anything.
     fn allows(self, severity: Severity) -> bool {
         match (self, severity) {
+            (Self::Behind(_), severity) => severity == Severity::Positive,
             (Self::Command(_) | Self::Auth, _) | (_, Severity::Temporary | Severity::Permanent) => true,
             (Self::Data(_), severity) => severity == Severity::Intermediate,
             (_, severity) => severity == Severity::Positive,
@@ -96,11 +98,11 @@ impl Client {
         self.awaited.pop_front();
         self.in_flight = self.in_flight.saturating_sub(awaited.octets);
         let phase = awaited.phase;
-        if !awaited.purpose.allows(reply.severity()) || self.is_contradicted(awaited.purpose, &reply) {
+        let closing = reply.is_service_closing() && !matches!(awaited.purpose, Purpose::Greeting);
+        if !awaited.purpose.allows(reply.severity()) && !closing || self.is_contradicted(awaited.purpose, &reply) {
             self.fail(PeerFault::UnexpectedReply { phase, reply }.into());
             return;
         }
-        let closing = reply.is_service_closing() && !matches!(awaited.purpose, Purpose::Greeting);
         let last_words = closing.then(|| reply.clone());
         match awaited.purpose {
             Purpose::Greeting => self.greeted(reply),
@@ -111,7 +113,11 @@ impl Client {
             // What is still open at the server would be mixed up with what comes next.
             Purpose::Reset if !reply.is_positive() && !closing => self.fail(Error::Refused { phase, reply }),
             Purpose::Reset | Purpose::Ignored => {}
-            Purpose::Behind(id) => self.reset_replied(id, reply),
+            Purpose::Behind(id) => {
+                if let Some((_, transaction)) = self.find(id) {
+                    transaction.outstanding = transaction.outstanding.saturating_sub(1);
+                }
+            }
             Purpose::Command(id) => {
                 self.events.push_back(Event::Reply { id, reply });
                 self.requests.pop_front();
@@ -314,19 +320,6 @@ impl Client {
     fn judged(&mut self, id: RequestId, accepted: bool) {
         if let Some((_, transaction)) = self.find(id) {
             self.reset_due |= transaction.chunked && !transaction.reset_behind && !accepted;
-        }
-    }
-
-    /// The reply to what stands behind a message in chunks: its verdict stands.
-    fn reset_replied(&mut self, id: RequestId, reply: Reply) {
-        let Some((_, transaction)) = self.find(id) else {
-            return;
-        };
-        transaction.outstanding = transaction.outstanding.saturating_sub(1);
-        if !reply.is_positive() && !reply.is_service_closing() {
-            // Nobody refuses RSET: it may be the message that was refused.
-            transaction.doubt();
-            self.fail(Error::Refused { phase: Phase::Reset, reply });
         }
     }
 

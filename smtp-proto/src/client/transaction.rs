@@ -361,11 +361,6 @@ impl Transaction {
         self.doubtful
     }
 
-    /// The verdict may be none, if it was positive.
-    pub(super) fn doubt(&mut self) {
-        self.doubtful |= self.is_accepted_for_some();
-    }
-
     /// Whether the message was accepted for one recipient at least.
     pub(super) fn is_accepted_for_some(&self) -> bool {
         self.verdict.as_ref().is_some_and(Reply::is_positive)
@@ -392,9 +387,8 @@ impl Transaction {
     /// What became of it, all replies having come or `error` having ended the wait for them.
     pub(super) fn outcome(mut self, error: Option<Error>, written: u64, lmtp: bool) -> Outcome {
         // Who counts wrongly, or leaves the client waiting, may have given no verdict yet. Who goes away has said all.
-        if matches!(error, Some(Error::Peer(_) | Error::Timeout { .. })) && self.reset_behind && self.outstanding > 0 {
-            self.doubt();
-        }
+        let confused = matches!(error, Some(Error::Peer(_) | Error::Timeout { .. }));
+        self.doubtful |= confused && self.reset_behind && self.outstanding > 0 && self.is_accepted_for_some();
         // What ended the session behind a verdict has not ended this.
         let error = error.filter(|_| lmtp || self.doubtful || self.verdict.is_none());
         // In LMTP each recipient has its own verdict.
