@@ -1,4 +1,7 @@
-//! A client, a server, and between them a link on virtual time on which one thing goes wrong.
+//! A client, a server, and between them a link on virtual time on which one thing goes wrong. What the server says
+//! depends on addresses, and what it takes responsibility for is kept.
+
+#![allow(clippy::expect_used, reason = "what is not as it must be fails the test")]
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,12 +11,13 @@ use bytes::{Buf, Bytes, BytesMut};
 use smtp_proto::client::{self, Client, Outcome, RequestId};
 use smtp_proto::server::{self, Decision, Event, Server};
 use smtp_proto::wire::Reply;
-use smtp_proto::{Error, Instant, Machine, Step};
-use smtp_tests::pair::Numbers;
+use smtp_proto::{ApiMisuse, Error, Instant, Machine, Step};
+
+use crate::pair::Numbers;
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// The connection is closed in good order.
     EndOfFile,
     /// Both sides lose the connection.
@@ -34,7 +38,8 @@ pub(crate) enum Fault {
 
 /// Where it goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub enum Place {
+    /// All goes well.
     Nowhere,
     /// Instead of, or at, this reply of the server.
     Reply(usize),
@@ -44,9 +49,30 @@ pub(crate) enum Place {
     Decision(usize),
 }
 
+/// Something that the application does with its client. A stream gets its content when the client asks for it.
+pub type Act = Box<dyn FnOnce(&mut Client) -> Vec<(RequestId, Bytes)>>;
+
+/// Octets that moved, as the client saw it.
+#[derive(Debug)]
+pub enum Moved {
+    /// It wrote these.
+    Written(Vec<u8>),
+    /// It was given these, and had nothing left to write.
+    Given {
+        /// The octets.
+        octets: Vec<u8>,
+        /// Whether it had nothing left to write.
+        silent: bool,
+    },
+}
+
 /// The two sides and the link.
-pub(crate) struct Link {
-    pub(crate) client: Client,
+///
+/// Senders that begin with `refused` are refused at MAIL and with `bad` at the end of the content; recipients that begin
+/// with `no` or `later` are refused, and `full` ones in LMTP at the end of the content.
+pub struct Link {
+    /// The client.
+    pub client: Client,
     server: Server,
     lmtp: bool,
     fault: Fault,
@@ -69,25 +95,32 @@ pub(crate) struct Link {
     server_sees_end: bool,
     server_done: bool,
     /// All that the client wrote.
-    pub(crate) written: Vec<u8>,
+    pub written: Vec<u8>,
     /// All that the client was given.
-    pub(crate) given: Vec<u8>,
+    pub given: Vec<u8>,
     /// Replies of the server, delivered or not.
-    pub(crate) replies: usize,
+    pub replies: usize,
     /// Decisions so far.
-    pub(crate) decisions: usize,
+    pub decisions: usize,
     /// Content that is handed over piece by piece.
-    pub(crate) streams: Vec<(RequestId, Bytes)>,
-    pub(crate) outcomes: Vec<(RequestId, Outcome)>,
-    pub(crate) end: Option<Result<(), Error>>,
+    pub streams: Vec<(RequestId, Bytes)>,
+    /// What the application does once the client has written so much.
+    pub acts: VecDeque<(usize, Act)>,
+    /// All that moved, in order.
+    pub moved: Vec<Moved>,
+    /// What the client told.
+    pub outcomes: Vec<(RequestId, Outcome)>,
+    /// How the client came to its end.
+    pub end: Option<Result<(), Error>>,
     /// The transaction at the server: sender, accepted recipients, content.
     transaction: (String, Vec<String>, Vec<u8>),
     /// What the server took responsibility for: sender, recipient, content.
-    pub(crate) taken: Vec<(String, String, Vec<u8>)>,
+    pub taken: Vec<(String, String, Vec<u8>)>,
 }
 
 impl Link {
-    pub(crate) fn new(
+    /// A session that is about to begin. So many octets are moved at a time at the most.
+    pub fn new(
         client: client::Config,
         mut server: server::Config,
         (fault, place): (Fault, Place),
@@ -121,6 +154,8 @@ impl Link {
             replies: 0,
             decisions: 0,
             streams: Vec::new(),
+            acts: VecDeque::new(),
+            moved: Vec::new(),
             outcomes: Vec::new(),
             end: None,
             transaction: Default::default(),
@@ -129,7 +164,10 @@ impl Link {
     }
 
     /// Runs until both sides have come to an end.
-    pub(crate) fn run(&mut self) {
+    ///
+    /// # Panics
+    /// When a machine does what the contract does not allow, or waits for ever.
+    pub fn run(&mut self) {
         while !(self.end.is_some() && self.server_done) {
             let client = self.client_side();
             let server = self.server_side();
@@ -152,17 +190,27 @@ impl Link {
     fn client_side(&mut self) -> bool {
         let mut busy = false;
         while self.end.is_none() {
+            while self.acts.front().is_some_and(|(written, _)| *written <= self.written.len()) {
+                self.act();
+            }
             match self.client.step(self.now, &mut self.client_rx) {
                 Ok(Step::Event(client::Event::Outcome { id, outcome })) => self.outcomes.push((id, outcome)),
                 Ok(Step::Event(client::Event::WantContent(id))) => self.supply(id),
                 Ok(Step::Event(_)) => {}
-                Ok(Step::Write) => self.write(),
+                Ok(Step::Write) => {
+                    self.write();
+                    if self.most != usize::MAX && self.numbers.below(3) == 0 {
+                        return true;
+                    }
+                }
                 Ok(Step::Read) => {
                     let count = self.some().min(self.to_client.len());
                     if count > 0 {
                         let piece: Vec<u8> = self.to_client.drain(..count).collect();
                         self.client_rx.extend_from_slice(&piece);
                         self.given.extend_from_slice(&piece);
+                        let silent = !self.client.output().has_remaining();
+                        self.moved.push(Moved::Given { octets: piece, silent });
                     } else if self.client_sees_end {
                         self.client.peer_closed();
                         self.client_sees_end = false;
@@ -172,6 +220,7 @@ impl Link {
                 }
                 Ok(Step::Close) => self.end = Some(Ok(())),
                 Err(error) => self.end = Some(Err(error)),
+                Ok(Step::Decide) if !self.acts.is_empty() => self.act(),
                 Ok(step) => panic!("the client has nothing to do: {step:?}"),
             }
             if self.end.is_some() {
@@ -182,13 +231,20 @@ impl Link {
         busy
     }
 
+    fn act(&mut self) {
+        if let Some((_, act)) = self.acts.pop_front() {
+            self.streams.extend(act(&mut self.client));
+        }
+    }
+
     fn supply(&mut self, id: RequestId) {
         let (_, content) = self.streams.iter_mut().find(|(stream, _)| *stream == id).expect("a stream");
         let supplied = match content.split_to(content.len().min(20)) {
             piece if piece.is_empty() => self.client.end_content(id),
             piece => self.client.content(id, piece),
         };
-        supplied.expect("content was wanted");
+        // It may have been withdrawn since it was asked for.
+        assert!(matches!(supplied, Ok(()) | Err(ApiMisuse::NoContentExpected)), "{supplied:?}");
     }
 
     fn write(&mut self) {
@@ -206,6 +262,7 @@ impl Link {
         }
         self.client.output().advance(piece.len());
         self.written.extend_from_slice(&piece);
+        self.moved.push(Moved::Written(piece.clone()));
         if !self.cut {
             self.to_server.extend(&piece[..arrives.min(piece.len())]);
         }

@@ -3,16 +3,14 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failing test is to fail")]
 
-mod link;
-
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use link::{Fault, Link, Place};
 use smtp_proto::client::{Content, Envelope, Outcome, RecipientOutcome, Transfer};
 use smtp_proto::server;
 use smtp_proto::wire::Capability;
 use smtp_proto::{Error, Phase};
+use smtp_tests::link::{Fault, Link, Place};
 
 const WORDS: [&str; 3] = ["421 4.3.2 going down", "451 4.3.0 not now", "550 5.7.1 no"];
 
