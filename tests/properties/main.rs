@@ -3,8 +3,10 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failing test is to fail")]
 
 mod chunks;
+mod grammar;
 mod model;
 mod sessions;
+mod truth;
 
 use std::sync::Arc;
 
