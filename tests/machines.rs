@@ -115,8 +115,55 @@ fn replies_do_not_wait_for_later_questions_of_a_slow_application() {
         let (question, written) = run(&mut server, at(10 * second), &mut rx);
         assert!(question.is_some());
         assert_eq!(written.lines().count(), 1, "{written}");
-        server.decide(Decision::Accept).unwrap();
+        // About the first of the group; the rest is asked again.
+        server.decide(Decision::Each(vec![Decision::Accept])).unwrap();
     }
+}
+
+#[test]
+fn recipients_are_decided_in_any_order_and_answered_in_theirs() {
+    let (mut server, mut rx) = told("HELO a\r\nMAIL FROM:<>\r\n");
+    let commands = (0..100).map(|number| format!("RCPT TO:<r{number}@b.test>\r\n"));
+    rx.extend_from_slice(commands.collect::<String>().as_bytes());
+    let (question, _) = run(&mut server, at(0), &mut rx);
+    let Some(Event::Recipients(recipients)) = question else { panic!("{question:?}") };
+    assert_eq!(recipients.len(), 100);
+    // 37 and 100 have no common divisor: everybody's turn comes once, and that of 0 last.
+    for turn in 1..100 {
+        let index = turn * 37 % 100;
+        let decision = if index % 3 == 0 { Reply::from_static("550 5.1.1 Unknown").into() } else { Decision::Accept };
+        assert_eq!(server.decide_recipient(index, decision.clone()), Ok(()));
+        assert_eq!(server.decide_recipient(index, decision), Err(ApiMisuse::NothingToDecide));
+        let (question, written) = run(&mut server, at(0), &mut rx);
+        assert_eq!((question, written.as_str()), (None, ""), "the first is not decided yet");
+    }
+    assert_eq!(server.decide_recipient(100, Decision::Accept), Err(ApiMisuse::NothingToDecide));
+    server.decide_recipient(0, Decision::Accept).unwrap();
+    let (_, written) = run(&mut server, at(0), &mut rx);
+    let codes: Vec<_> = written.lines().map(|line| &line[..3]).collect();
+    let expected: Vec<_> = (0..100).map(|index| if index > 0 && index % 3 == 0 { "550" } else { "250" }).collect();
+    assert_eq!(codes, expected);
+    assert_eq!(server.session().transaction().map(server::Transaction::recipients), Some(67));
+}
+
+#[test]
+fn those_who_are_left_undecided_are_asked_about_again() {
+    let (mut server, mut rx) = told("HELO a\r\nMAIL FROM:<>\r\n");
+    rx.extend_from_slice(b"RCPT TO:<a@b.test>\r\nRCPT TO:<b@b.test>\r\nRCPT TO:<c@b.test>\r\nRCPT TO:<d@b.test>\r\n");
+    let asked = |question: Option<Event>| match question {
+        Some(Event::Recipients(recipients)) => recipients.iter().map(|recipient| recipient.index).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(asked(run(&mut server, at(0), &mut rx).0), [0, 1, 2, 3]);
+    server.decide_recipient(2, Decision::Accept).unwrap();
+    server.decide(Decision::Each(vec![Decision::Accept])).unwrap();
+    assert_eq!(asked(run(&mut server, at(0), &mut rx).0), [1, 3]);
+    // Whoever decides nothing is not asked for ever.
+    server.decide(Decision::Each(Vec::new())).unwrap();
+    assert_eq!(asked(run(&mut server, at(0), &mut rx).0), [3]);
+    server.decide(Decision::Accept).unwrap();
+    let (_, written) = run(&mut server, at(0), &mut rx);
+    assert_eq!(written.lines().map(|line| &line[..3]).collect::<Vec<_>>(), ["250", "451", "250", "250"]);
 }
 
 #[test]

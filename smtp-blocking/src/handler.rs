@@ -3,15 +3,16 @@
 use bytes::Bytes;
 use smtp_proto::sasl::{Credentials, Verdict};
 use smtp_proto::server::{
-    Abuse, AuthenticationFailure, CloseReason, Decision, Event, Hello, Identity, Mail, NOT_STORED, Recipient,
-    ResetReason, Session, UNDECIDED,
+    Abuse, AuthenticationFailure, CloseReason, Decision, Event, Hello, Identity, Mail, NOT_FETCHED, NOT_STORED,
+    NOTHING_QUEUED, Recipient, Recipients, ResetReason, Session, UNDECIDED,
 };
-use smtp_proto::wire::Query;
+use smtp_proto::wire::{AbsoluteUri, Attribute, Node, Query};
 
 /// The application's side of one session. Every hook has a default; write those that matter.
 ///
 /// The default of [`message_end`](Handler::message_end) refuses, because accepting means taking responsibility, and that
-/// of [`authenticate`](Handler::authenticate), because nobody is known; all others accept.
+/// of [`authenticate`](Handler::authenticate), because nobody is known; those of [`etrn`](Handler::etrn) and
+/// [`burl`](Handler::burl) refuse as well; all others accept.
 ///
 /// A hook cannot be interrupted: one that takes longer than
 /// [`Timeouts::decision`](smtp_proto::server::Timeouts::decision) is heeded all the same, though the client may have
@@ -55,10 +56,11 @@ pub trait Handler: Send {
         Decision::Accept
     }
 
-    /// All recipients that the client has sent in one go: decide them together. One decision for each, in their order.
-    /// Default: [`recipient`](Handler::recipient), one after the other.
-    fn recipients(&mut self, session: &Session, recipients: Vec<Recipient>) -> Vec<Decision> {
-        recipients.into_iter().map(|recipient| self.recipient(session, recipient)).collect()
+    /// All recipients that the client has sent in one go, up to 100: decide them together. One decision for each, in
+    /// their order; if there are fewer, the hook is called again for the rest. Default:
+    /// [`recipient`](Handler::recipient) for the first.
+    fn recipients(&mut self, session: &Session, recipients: Recipients) -> Vec<Decision> {
+        recipients.first().map(|recipient| self.recipient(session, recipient.clone())).into_iter().collect()
     }
 
     /// The content is about to come.
@@ -69,6 +71,11 @@ pub trait Handler: Send {
     /// A piece of the content. Accepting goes on; a negative reply refuses the message.
     fn body(&mut self, session: &Session, content: Bytes) -> Decision {
         Decision::Accept
+    }
+
+    /// A piece of the content is elsewhere, where that is allowed: fetch it.
+    fn burl(&mut self, session: &Session, url: AbsoluteUri, last: bool) -> Decision {
+        Decision::Reply(NOT_FETCHED)
     }
 
     /// The content is complete. Accept it only when it is stored.
@@ -88,6 +95,16 @@ pub trait Handler: Send {
 
     /// A cry for help.
     fn help(&mut self, session: &Session, topic: String) -> Decision {
+        Decision::Accept
+    }
+
+    /// The client asks for what waits for a node, where there are queues.
+    fn etrn(&mut self, session: &Session, node: Node) -> Decision {
+        Decision::Reply(NOTHING_QUEUED)
+    }
+
+    /// The client says that it speaks for another, where it may.
+    fn xclient(&mut self, session: &Session, attributes: Vec<Attribute>) -> Decision {
         Decision::Accept
     }
 
@@ -125,10 +142,13 @@ pub(crate) fn dispatch<H: Handler>(handler: &mut H, session: &Session, event: Ev
         Event::Recipients(recipients) => Some(Decision::Each(handler.recipients(session, recipients))),
         Event::Data => Some(handler.data(session)),
         Event::Body(content) => handler.body(session, content).refusal(),
+        Event::Burl { url, last } => Some(handler.burl(session, url, last)),
         Event::MessageEnd { size } => Some(handler.message_end(session, size)),
         Event::Verify(query) => Some(handler.verify(session, query)),
         Event::Expand(query) => Some(handler.expand(session, query)),
         Event::Help(topic) => Some(handler.help(session, topic)),
+        Event::Etrn(node) => Some(handler.etrn(session, node)),
+        Event::Xclient(attributes) => Some(handler.xclient(session, attributes)),
         Event::Other { verb, argument } => Some(handler.other(session, verb, argument)),
         Event::Reset(reason) => {
             handler.reset(session, reason);

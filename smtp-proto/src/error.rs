@@ -24,6 +24,8 @@ pub enum Phase {
     Content,
     /// From the final dot to the server's reply.
     EndOfData,
+    /// The PROXY header.
+    ProxyHeader,
     /// STARTTLS, up to the 220 reply.
     StartTls,
     /// The TLS handshake.
@@ -50,6 +52,7 @@ impl fmt::Display for Phase {
             Self::Data => "asking to send the message (DATA)",
             Self::Content => "transferring the message",
             Self::EndOfData => "waiting for the verdict on the message",
+            Self::ProxyHeader => "waiting for the PROXY header",
             Self::StartTls => "asking for TLS (STARTTLS)",
             Self::Handshake => "making the TLS handshake",
             Self::Auth => "authenticating (AUTH)",

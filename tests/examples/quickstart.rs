@@ -43,6 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     }
                 }
             }),
+            ..Options::default()
         });
         let mut config = server::Config::new("mail.example.net")?;
         // Whatever is in the reader's own file.

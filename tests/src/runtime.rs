@@ -17,10 +17,10 @@ use smtp_proto::client::{self, Envelope, Outcome};
 use smtp_proto::sasl::Credentials;
 use smtp_proto::server::{
     self, Abuse, AuthenticationFailure, CloseReason, Connection, Decision, Handler as AsyncHandler, Hello, Identity,
-    Mail, Recipient, ResetReason, Session,
+    Mail, Recipient, Recipients, ResetReason, Session,
 };
 use smtp_proto::transcript::Tap;
-use smtp_proto::wire::{Query, Reply};
+use smtp_proto::wire::{AbsoluteUri, Attribute, Node, Query, Reply};
 
 /// What an adapter runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -221,6 +221,10 @@ hooks! {
     authenticated(identity: Identity) -> ();
     mail(mail: Mail) -> Decision;
     recipient(recipient: Recipient) -> Decision;
+    recipients(recipients: Recipients) -> Vec<Decision>;
+    burl(url: AbsoluteUri, last: bool) -> Decision;
+    etrn(node: Node) -> Decision;
+    xclient(attributes: Vec<Attribute>) -> Decision;
     data() -> Decision;
     message_end(size: u64) -> Decision;
     verify(query: Query) -> Decision;

@@ -565,7 +565,7 @@ impl Machine for Client {
                 Phase::EndOfData => timeouts.end_of_data,
                 Phase::Quit => timeouts.quit,
                 Phase::Handshake => timeouts.handshake,
-                Phase::StartTls | Phase::Auth | Phase::Reset | Phase::Command | Phase::Decision => timeouts.command,
+                _ => timeouts.command,
             }),
         };
         timeout.map(|timeout| self.since.after(timeout))

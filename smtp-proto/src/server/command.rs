@@ -1,22 +1,22 @@
-//! Commands: what is checked before the application is asked, and what its decision does (RFC 5321 section 4.1).
+//! Commands: what is checked before the application is asked (RFC 5321 section 4.1).
 
-use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use bytes::BytesMut;
 use zeroize::Zeroize;
 
 use super::config::MIN_AUTH_LINE;
-use super::content::Chunk;
-use super::event::{Abuse, CloseReason, Decision, Event, Hello, Mail, ResetReason};
+use super::content::{Chunk, Piece};
+use super::event::{Abuse, CloseReason, Event, Hello, Mail, ResetReason};
 use super::recipients::OpenRecipients;
 use super::secure::Exchange;
 use super::session::Transaction;
 use super::{Content, Server, State, replies};
 use crate::machine::Step;
 use crate::wire::{
-    BodyType, Command, CommandError, HelloName, Line, MailParameters, Query, Reply, ReplyCode, ReplyForm, ReversePath,
-    Severity,
+    AbsoluteUri, Attribute, BodyType, ByMode, Command, CommandError, HelloName, Hold, Line, MailParameters, Node,
+    Query, Reply, ReversePath,
 };
 
 /// The shortest limit on command lines there may be (RFC 5321 section 4.5.3.1.4).
@@ -33,13 +33,21 @@ pub(super) enum Question {
     AuthenticationFailed(Exchange),
     Mail(Transaction),
     Recipients(OpenRecipients),
-    /// DATA, or the first chunk.
-    Data(Option<Chunk>),
-    /// A message for so many recipients.
-    Message(u32),
+    /// DATA, or the first chunk or URL.
+    Data(Option<Piece>),
+    /// BURL, with whether it is the last piece.
+    Burl(bool),
+    /// A message.
+    Message {
+        recipients: u32,
+        /// Octets of its content.
+        size: u64,
+    },
     /// VRFY or EXPN, with whether the reply may hold UTF-8.
     Query(bool),
     Help,
+    Etrn,
+    Xclient(Vec<Attribute>),
     Other,
 }
 
@@ -54,12 +62,16 @@ impl Server {
         let limits = &self.config.limits;
         let command_line = self.command_line();
         if self.lines.is_at_start() {
-            self.auth_line = rx.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
+            let begins = |verb: &[u8]| rx.get(..5).is_some_and(|line| line.eq_ignore_ascii_case(verb));
+            self.auth_line = begins(b"AUTH ");
+            self.chunk_line = begins(b"BDAT ");
         }
         let longest = if self.auth_line { limits.auth_line.max(MIN_AUTH_LINE).max(command_line) } else { command_line };
         match self.lines.read(rx, longest, limits.discarded_line) {
             Line::Partial => return self.starved(),
             Line::Endless => self.end(CloseReason::Abuse(Abuse::EndlessLine), Some(&replies::ENDLESS)),
+            // Nobody knows how many octets of it are no commands (BDAT-010).
+            Line::TooLong if self.chunk_line => self.end(CloseReason::Abuse(Abuse::Chunk), Some(&replies::NO_CHUNKS)),
             Line::TooLong => {
                 self.since = self.now;
                 self.redact |= self.auth_line;
@@ -78,7 +90,9 @@ impl Server {
                         self.end(CloseReason::Abuse(Abuse::Chunk), Some(&replies::NO_CHUNKS));
                     }
                     Ok(Command::Quit) => self.end(CloseReason::Quit, Some(&replies::BYE)),
-                    _ if self.no_service => self.wrong(&replies::NO_SERVICE),
+                    Err(CommandError::Attribute(_)) if !self.trusts_proxy() => self.wrong(&replies::NOT_TRUSTED),
+                    Ok(command) if self.no_service => self.refuse_command(&command, replies::NO_SERVICE),
+                    Err(_) if self.no_service => self.wrong(&replies::NO_SERVICE),
                     Ok(command) => self.command(command, rx),
                     Err(error) => self.wrong(&replies::command_error(error)),
                 }
@@ -95,18 +109,17 @@ impl Server {
     fn command(&mut self, command: Command, rx: &mut BytesMut) {
         // The client did not wait for the reply.
         let more = !rx.is_empty();
-        let last_of_group = !matches!(command, Command::Mail { .. } | Command::Rcpt { .. } | Command::Rset);
-        if last_of_group {
-            // RFC 2920 section 3.2: the replies to these are not held back.
-            self.flush = true;
-        }
+        // RFC 2920 section 3.1, RFC 3030 section 4.2; the replies to all others are not held back (section 3.2).
+        let within_group =
+            matches!(command, Command::Mail { .. } | Command::Rcpt { .. } | Command::Rset | Command::Bdat { .. });
+        self.flush |= !within_group;
         // Without EHLO there are no groups at all.
         let lock_step = self.session.hello.as_ref().is_some_and(|hello| !hello.extended)
             || matches!(command, Command::Ehlo(_) | Command::Lhlo(_) | Command::Helo(_) | Command::Data);
         let ends_group = matches!(command, Command::StartTls | Command::Auth { .. });
         self.session.pipelined_early |= more && (lock_step || ends_group);
         if self.wants_tls_first(&command) {
-            return self.wrong(&replies::TLS_REQUIRED);
+            return self.refuse_command(&command, replies::TLS_REQUIRED);
         }
         if self.wants_auth() && matches!(command, Command::Mail { .. } | Command::Vrfy(_) | Command::Expn(_)) {
             return self.wrong(&replies::AUTH_REQUIRED);
@@ -136,10 +149,10 @@ impl Server {
             Command::Help(topic) => self.ask_junk(Question::Help, Event::Help(topic)),
             Command::Other { verb, argument } => self.other(verb, argument),
             Command::Bdat { size, last } => self.bdat(Chunk { left: size, last }),
-            Command::Burl { .. } | Command::Etrn(_) => {
-                self.wrong(&replies::NOT_IMPLEMENTED);
-            }
-            Command::Xclient(_) | Command::Xforward(_) => self.wrong(&replies::UNKNOWN_COMMAND),
+            Command::Burl { url, last } => self.burl(url, last),
+            Command::Etrn(node) => self.etrn(node),
+            Command::Xclient(attributes) => self.xclient(attributes),
+            Command::Xforward(attributes) => self.xforward(attributes),
             // Dealt with before.
             Command::Quit => {}
         }
@@ -170,8 +183,12 @@ impl Server {
         if !ascii && !parameters.smtputf8 {
             return self.wrong(&replies::NEEDS_SMTPUTF8);
         }
-        if parameters.size.is_some_and(|size| size > config.message_size()) {
-            return self.reply(&replies::TOO_LARGE);
+        if let Some(refusal) = self.beyond_promise(&parameters) {
+            self.session.refused = self.session.refused.saturating_add(1);
+            return self.reply(&refusal);
+        }
+        if self.config.limits.transactions.is_some_and(|limit| self.session.transactions >= limit) {
+            return self.end(CloseReason::Decision, Some(&replies::TOO_MANY_TRANSACTIONS));
         }
         let transaction = Transaction {
             smtputf8: parameters.smtputf8,
@@ -181,6 +198,24 @@ impl Server {
             ..Transaction::default()
         };
         self.ask(Question::Mail(transaction), Event::Mail(Mail { reverse_path, parameters }));
+    }
+
+    /// Why a message is refused for what it asks for.
+    fn beyond_promise(&self, parameters: &MailParameters) -> Option<Reply> {
+        let config = &self.config;
+        let least = config.deliver_by.map_or(0, i64::from);
+        let too_soon = |by: &crate::wire::DeliverBy| by.mode() == ByMode::Return && by.seconds() < least;
+        let too_long = |hold: &Hold| match (hold, config.future_release) {
+            (Hold::For(interval), Some(maxima)) => interval.seconds() > maxima.interval.seconds(),
+            (Hold::Until(moment), Some(maxima)) => *moment > maxima.date_time,
+            (_, None) => true,
+        };
+        match () {
+            () if parameters.size.is_some_and(|size| size > config.message_size()) => Some(replies::TOO_LARGE),
+            () if parameters.deliver_by.as_ref().is_some_and(too_soon) => Some(replies::TOO_SOON),
+            () if parameters.hold.as_ref().is_some_and(too_long) => Some(replies::TOO_LONG_HELD),
+            () => None,
+        }
     }
 
     fn data(&mut self) {
@@ -200,6 +235,21 @@ impl Server {
         }
     }
 
+    /// Refuses a command before it is looked at, with the octets that belong to it.
+    fn refuse_command(&mut self, command: &Command, refusal: Reply) {
+        match *command {
+            Command::Bdat { size, last } if self.config.chunking => {
+                self.refuse_chunk(Chunk { left: size, last }, refusal, true);
+            }
+            _ => self.wrong(&refusal),
+        }
+    }
+
+    pub(super) fn refuse_chunk(&mut self, chunk: Chunk, refusal: Reply, stray: bool) {
+        self.reset(ResetReason::Refused(refusal.clone()));
+        self.state = State::Content(Content::refused(&self.config, self.now, chunk, refusal, stray));
+    }
+
     /// BDAT. Whatever becomes of it, its octets are read (BDAT-005).
     fn bdat(&mut self, chunk: Chunk) {
         if !self.config.chunking {
@@ -209,18 +259,48 @@ impl Server {
             return;
         }
         let refusal = match &self.session.transaction {
-            None => Some((replies::MAIL_FIRST, true)),
-            Some(transaction) if transaction.recipients == 0 => Some((replies::NO_RECIPIENTS, true)),
+            None => Some(replies::MAIL_FIRST),
+            Some(transaction) if transaction.recipients == 0 => Some(replies::NO_RECIPIENTS),
+            // RFC 5321 section 4.1.1.1: no extension without EHLO.
+            Some(_) if self.session.hello.as_ref().is_some_and(|hello| !hello.extended) => {
+                Some(replies::NOT_IMPLEMENTED)
+            }
             Some(_) => None,
         };
-        if let Some((refusal, stray)) = refusal {
-            self.reset(ResetReason::Refused(refusal.clone()));
-            self.state = State::Content(Content::refused(&self.config, self.now, chunk, refusal, stray));
-            return;
+        if let Some(refusal) = refusal {
+            return self.refuse_chunk(chunk, refusal, true);
         }
         match self.chunks.take() {
             Some(content) => self.state = State::Content(content.go_on(self.now, chunk)),
-            None => self.ask(Question::Data(Some(chunk)), Event::Data),
+            None => self.ask(Question::Data(Some(Piece::Chunk(chunk))), Event::Data),
+        }
+    }
+
+    /// BURL (RFC 4468): a piece of the content is elsewhere.
+    fn burl(&mut self, url: AbsoluteUri, last: bool) {
+        let transaction = self.session.transaction.as_ref();
+        match transaction.map(|transaction| transaction.recipients) {
+            _ if !self.config.takes_burl() => self.wrong(&replies::NOT_IMPLEMENTED),
+            _ if self.wants_auth() => self.wrong(&replies::AUTH_REQUIRED),
+            None => self.wrong(&replies::MAIL_FIRST),
+            Some(0) => {
+                self.reset(ResetReason::Refused(replies::NO_RECIPIENTS));
+                self.wrong(&replies::NO_RECIPIENTS);
+            }
+            Some(_) if self.chunks.is_some() => match self.end_piece() {
+                Ok(()) => self.ask(Question::Burl(last), Event::Burl { url, last }),
+                Err(refusal) => self.reply(&refusal),
+            },
+            Some(_) => self.ask(Question::Data(Some(Piece::Url(url, last))), Event::Data),
+        }
+    }
+
+    /// ETRN (RFC 1985).
+    fn etrn(&mut self, node: Node) {
+        match () {
+            () if !self.config.etrn => self.wrong(&replies::NOT_IMPLEMENTED),
+            () if self.session.transaction.is_some() => self.wrong(&replies::IN_TRANSACTION),
+            () => self.ask_junk(Question::Etrn, Event::Etrn(node)),
         }
     }
 
@@ -264,7 +344,7 @@ impl Server {
     }
 
     /// Asks about a command that brings no mail forward.
-    fn ask_junk(&mut self, question: Question, event: Event) {
+    pub(super) fn ask_junk(&mut self, question: Question, event: Event) {
         if self.count_junk() {
             self.ask(question, event);
         }
@@ -288,176 +368,5 @@ impl Server {
             self.events.push_back(Event::Abuse(Abuse::Refusals));
         }
         self.session.refusals <= limit || self.count_error()
-    }
-
-    /// Does what was decided, and replies.
-    pub(super) fn decided(&mut self, question: Question, decision: Decision) {
-        self.state = State::Command;
-        if let Question::Message(recipients) = question {
-            // Whatever was decided: the message is no longer on its way. And the client is not to wait for what has
-            // been decided longer than it must: it would send the message again.
-            self.session.transaction = None;
-            self.flush = true;
-            if self.config.lmtp {
-                return self.deliver(decision, recipients);
-            }
-        }
-        let question = match question {
-            Question::Authenticate(exchange) => return self.judged(exchange, decision),
-            Question::AuthenticationFailed(exchange) => match decision {
-                Decision::Close(reply) => return self.end(CloseReason::Decision, Some(&reply)),
-                Decision::Reply(reply) if !reply.is_positive() => {
-                    return self.tell_auth_failure(exchange, Some(reply));
-                }
-                _ => return self.tell_auth_failure(exchange, None),
-            },
-            question => question,
-        };
-        match decision {
-            Decision::Close(reply) if matches!(question, Question::Message(_)) && reply.is_positive() => {
-                self.accept(question, Some(reply));
-                self.end(CloseReason::Decision, None);
-            }
-            Decision::Close(reply) => self.end(CloseReason::Decision, Some(&reply)),
-            // Other verdicts, and several decisions, do not get here.
-            Decision::Accept | Decision::Verdict(_) | Decision::Each(_) => self.accept(question, None),
-            Decision::Reply(reply) if reply.is_positive() => self.accept(question, Some(reply)),
-            Decision::Reply(reply) if reply.closes_connection() => self.end(CloseReason::Decision, Some(&reply)),
-            Decision::Reply(reply) => self.refuse(&question, &reply),
-        }
-    }
-
-    fn accept(&mut self, question: Question, own: Option<Reply>) {
-        let usual = match question {
-            Question::Connect => return self.greet(own.as_ref()),
-            Question::Hello(hello) => return self.welcome(hello, own.as_ref()),
-            Question::StartTls => {
-                self.state = State::StartTls;
-                return;
-            }
-            // Dealt with before.
-            Question::Authenticate(_) | Question::AuthenticationFailed(_) | Question::Recipients(_) => return,
-            Question::Data(Some(chunk)) => {
-                let binary = self.session.transaction.as_ref().is_some_and(|transaction| transaction.binary);
-                self.state = State::Content(Content::chunked(&self.config, self.now, chunk, binary));
-                return;
-            }
-            Question::Data(None) => {
-                self.reply(&replies::START_CONTENT);
-                self.state = State::Content(Content::new(&self.config, self.now));
-                return;
-            }
-            Question::Mail(transaction) => {
-                self.session.transaction = Some(transaction);
-                replies::SENDER_OK
-            }
-            Question::Message(_) => {
-                self.count_message();
-                replies::MESSAGE_ACCEPTED
-            }
-            Question::Query(utf8) => {
-                let form = ReplyForm { utf8, ..self.reply_form() };
-                return self.reply_in(&own.unwrap_or(replies::CANNOT_VERIFY), form);
-            }
-            Question::Help => replies::HELP,
-            Question::Other => {
-                if own.is_none() {
-                    self.wrong(&replies::UNKNOWN_COMMAND);
-                    return;
-                }
-                replies::OK
-            }
-        };
-        self.reply(&own.unwrap_or(usual));
-    }
-
-    fn refuse(&mut self, question: &Question, reply: &Reply) {
-        match question {
-            Question::Connect => {
-                self.no_service = true;
-                self.reply_in(reply, ReplyForm::default());
-                return;
-            }
-            Question::Hello(_) => return self.reply_in(reply, ReplyForm::default()),
-            Question::StartTls => return self.junk(reply),
-            Question::Data(None) => self.reset(ResetReason::Refused(reply.clone())),
-            Question::Data(Some(chunk)) => {
-                self.reset(ResetReason::Refused(reply.clone()));
-                self.state = State::Content(Content::refused(&self.config, self.now, *chunk, reply.clone(), false));
-                return;
-            }
-            Question::Mail(_) if reply.severity() == Severity::Permanent && !self.count_refusal() => {
-                return;
-            }
-            _ => {}
-        }
-        self.reply(reply);
-    }
-
-    fn count_message(&mut self) {
-        self.session.messages = self.session.messages.saturating_add(1);
-        self.session.errors = 0;
-        self.session.junk = 0;
-        self.session.refusals = 0;
-    }
-
-    /// Says what becomes of a message for each of its recipients, in their order (RFC 2033 section 4.2).
-    fn deliver(&mut self, decision: Decision, recipients: u32) {
-        let each = match &decision {
-            Decision::Each(decisions) => decisions.as_slice(),
-            _ => &[],
-        };
-        let missing = Decision::Reply(replies::UNDECIDED);
-        let (mut accepted, mut closing) = (false, matches!(decision, Decision::Close(_)));
-        for index in 0..recipients {
-            let one = match &decision {
-                Decision::Each(_) => usize::try_from(index).ok().and_then(|index| each.get(index)).unwrap_or(&missing),
-                decision => decision,
-            };
-            let reply = match one {
-                Decision::Reply(reply) | Decision::Close(reply) => reply.clone(),
-                _ => replies::MESSAGE_ACCEPTED,
-            };
-            accepted |= reply.is_positive();
-            closing |= matches!(one, Decision::Close(_)) || reply.closes_connection();
-            self.reply(&reply);
-        }
-        if accepted {
-            self.count_message();
-        }
-        if closing {
-            self.end(CloseReason::Decision, None);
-        }
-    }
-
-    fn greet(&mut self, own: Option<&Reply>) {
-        let text = own.map_or(self.config.greeting.as_str(), Reply::text);
-        self.hello_reply(220, format!("{} {text}", self.config.hostname()));
-        self.flush = true;
-    }
-
-    fn welcome(&mut self, hello: Hello, own: Option<&Reply>) {
-        self.reset(ResetReason::Hello);
-        let mut text = self.config.hostname().to_string();
-        // On one line: what follows is read as the list of capabilities.
-        for line in own.into_iter().flat_map(|own| own.text().lines()) {
-            text.push(' ');
-            text.push_str(line);
-        }
-        if hello.extended {
-            text.push('\n');
-            let offered =
-                self.config.offered(self.session.tls.is_some(), !self.tls_unavailable, &self.offered_mechanisms());
-            text.push_str(&offered.to_string());
-        }
-        self.hello_reply(250, text);
-        self.session.hello = Some(hello);
-    }
-
-    /// The greeting or the reply to the hello, which have no enhanced codes (RFC 2034 section 4).
-    fn hello_reply(&mut self, code: u16, text: String) {
-        if let Some(Ok(reply)) = ReplyCode::new(code).map(|code| Reply::new(code, None, text)) {
-            self.reply_in(&reply, ReplyForm::default());
-        }
     }
 }

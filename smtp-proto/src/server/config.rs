@@ -55,12 +55,29 @@ pub struct Config {
     /// DELIVERBY (RFC 2852): the application delivers in time or says that it could not; the least seconds that a sender
     /// may ask for, where it returns what comes too late. Default off.
     pub deliver_by: Option<u32>,
-    /// FUTURERELEASE (RFC 4865): the application holds messages for so long. Default off.
+    /// FUTURERELEASE (RFC 4865): the application holds messages for so long; needs [`Config::require_auth`], for it is for
+    /// submission only. Default off.
     pub future_release: Option<FutureReleaseMaxima>,
     /// MT-PRIORITY (RFC 6710): the application heeds priorities. Default off.
     pub priority: bool,
     /// RRVS (RFC 7293): the application knows since when mailboxes belong to their owners. Default off.
     pub rrvs: bool,
+    /// LIMITS (RFC 9422): announces [`Limits::recipients`], [`Limits::transactions`] and [`Limits::recipient_domains`].
+    /// Default off.
+    pub announce_limits: bool,
+    /// ETRN (RFC 1985): the application has queues. Default off.
+    pub etrn: bool,
+    /// BURL (RFC 4468), with what its line in the list says, as `imap`: the application fetches URLs; needs
+    /// [`Config::require_auth`], for it is for submission only. Default off.
+    pub burl: Option<String>,
+    /// Whether a PROXY header comes before everything else, so that a proxy says who the client is. Only for listeners
+    /// that nobody but the proxy can reach: it is never guessed. Default no.
+    pub proxy_protocol: bool,
+    /// XCLIENT: the client may say that it speaks for another. For proxies that the application trusts, best by
+    /// [`Decision::Configure`](super::Decision::Configure) when they connect. Default off.
+    pub xclient: bool,
+    /// XFORWARD: the client may say where its messages came from. As [`Config::xclient`]. Default off.
+    pub xforward: bool,
     /// Whether TLS is there, and whether it must be. Default [`TlsPolicy::None`].
     pub tls: TlsPolicy,
     /// REQUIRETLS (RFC 8689), offered inside TLS only. Default off: what accepts such a message has to keep it from
@@ -79,7 +96,7 @@ pub struct Config {
     pub expand: bool,
     /// HELP. Default on.
     pub help: bool,
-    /// Further lines for the EHLO reply: what the application implements through
+    /// Further lines for the EHLO reply, which replace those with the same keyword: what the application implements through
     /// [`Event::Other`](super::Event::Other) and [`Config::parameters`].
     pub capabilities: Vec<Capability>,
     /// Keywords of MAIL and RCPT parameters that the application understands; others are refused with 555.
@@ -110,6 +127,10 @@ pub struct Limits {
     /// Accepted recipients of one message. Default 1000 (Postfix `smtpd_recipient_limit`), never under
     /// [`MIN_RECIPIENTS`].
     pub recipients: u32,
+    /// Transactions of a session. Default none. Beyond it, the session is closed with 421.
+    pub transactions: Option<u32>,
+    /// Domains that the recipients of a session may have. Default none.
+    pub recipient_domains: Option<u32>,
     /// Wrong commands after which [`Abuse::SoftErrors`](super::Abuse::SoftErrors) is reported. Default 10.
     pub soft_errors: u32,
     /// Wrong commands at which the session is closed. Default 20. A delivered message starts the count again.
@@ -153,6 +174,8 @@ impl Default for Limits {
             message_size: Some(25 * 1024 * 1024),
             discarded_content: 256 * 1024 * 1024,
             recipients: 1000,
+            transactions: None,
+            recipient_domains: None,
             soft_errors: 10,
             hard_errors: 20,
             junk_commands: 100,
@@ -175,6 +198,11 @@ pub struct Timeouts {
     /// Octets of content a second that a peer must reach over the whole of a message, beyond the first
     /// [`Timeouts::content`]. Default 500 (Postfix `smtpd_min_data_rate`). Zero: none.
     pub minimum_rate: u64,
+    /// How long the greeting is held back to see whether the client talks first, which only spam programs do. Default
+    /// zero; Postfix's postscreen takes 6 s.
+    pub early_talkers: Duration,
+    /// The PROXY header. Default 5 s; its specification asks for at least 3.
+    pub proxy_header: Duration,
     /// The TLS handshake. Default 60 s.
     pub handshake: Duration,
     /// For the application to decide, and to deal with each other event. Default 600 s. Then the session is closed with
@@ -188,6 +216,8 @@ impl Default for Timeouts {
             command: Duration::from_secs(300),
             content: Duration::from_secs(300),
             minimum_rate: 500,
+            early_talkers: Duration::ZERO,
+            proxy_header: Duration::from_secs(5),
             handshake: Duration::from_secs(60),
             decision: Duration::from_secs(600),
         }
@@ -217,6 +247,12 @@ impl Config {
             future_release: None,
             priority: false,
             rrvs: false,
+            announce_limits: false,
+            etrn: false,
+            burl: None,
+            proxy_protocol: false,
+            xclient: false,
+            xforward: false,
             tls: TlsPolicy::None,
             requiretls: false,
             mechanisms: Vec::new(),
@@ -249,9 +285,14 @@ impl Config {
         self.limits.message_size.map_or(u64::MAX, |limit| limit.max(MIN_MESSAGE_SIZE))
     }
 
+    /// The recipients that one message may have.
+    pub(super) fn recipients(&self) -> u32 {
+        self.limits.recipients.max(MIN_RECIPIENTS)
+    }
+
     /// What the reply to EHLO lists; `tls` is whether it is on, `available` whether it can be, `mechanisms` are those of
-    /// the session.
-    pub(super) fn offered(&self, tls: bool, available: bool, mechanisms: &str) -> Capabilities {
+    /// the session, `authenticated` is whether the client is.
+    pub(super) fn offered(&self, tls: bool, available: bool, mechanisms: &str, authenticated: bool) -> Capabilities {
         let mut offered = Capabilities::default();
         let mut offer = |on: bool, keyword: &str, parameters: &str| {
             if let Some(capability) = Capability::new(keyword, parameters).filter(|_| on) {
@@ -273,17 +314,49 @@ impl Config {
         offer(self.dsn, "DSN", "");
         let deliver_by = self.deliver_by.filter(|least| *least > 0).map(|least| least.to_string());
         offer(self.deliver_by.is_some(), "DELIVERBY", deliver_by.as_deref().unwrap_or(""));
-        let future_release =
-            self.future_release.map(|maxima| alloc::format!("{} {}", maxima.interval.seconds(), maxima.date_time));
+        let future_release = self
+            .future_release
+            .filter(|_| self.require_auth)
+            .map(|maxima| alloc::format!("{} {}", maxima.interval.seconds(), maxima.date_time));
         offer(future_release.is_some(), "FUTURERELEASE", future_release.as_deref().unwrap_or(""));
         offer(self.priority, "MT-PRIORITY", "");
         offer(self.rrvs, "RRVS", "");
+        let limits = self.announced_limits();
+        offer(limits.is_some(), "LIMITS", limits.as_deref().unwrap_or(""));
+        offer(self.etrn, "ETRN", "");
+        // RFC 4468 section 3.1: to those who may use it.
+        offer(authenticated && self.takes_burl(), "BURL", self.burl.as_deref().unwrap_or(""));
+        offer(self.xclient, "XCLIENT", "NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT");
+        offer(self.xforward, "XFORWARD", "NAME ADDR PORT PROTO HELO IDENT SOURCE");
         offer(self.expand, "EXPN", "");
         offer(self.help, "HELP", "");
         for capability in &self.capabilities {
+            offered.remove(capability.keyword());
             offered.insert(capability.clone());
         }
         offered
+    }
+
+    fn announced_limits(&self) -> Option<String> {
+        let Limits { transactions, recipient_domains, .. } = self.limits;
+        let limits =
+            [("MAILMAX", transactions), ("RCPTMAX", Some(self.recipients())), ("RCPTDOMAINMAX", recipient_domains)];
+        // RFC 9422 section 4: one to six digits.
+        let stated = limits.iter().filter_map(|(name, limit)| limit.map(|limit| (name, limit)));
+        let stated = stated.filter(|(_, limit)| (1..=999_999).contains(limit));
+        let stated: Vec<_> = stated.map(|(name, limit)| alloc::format!("{name}={limit}")).collect();
+        (self.announce_limits && !stated.is_empty()).then(|| stated.join(" "))
+    }
+
+    /// Whether BURL is served to those who have authenticated.
+    pub(super) fn takes_burl(&self) -> bool {
+        self.burl.is_some() && self.require_auth
+    }
+
+    /// Whether a session can go on under the other.
+    pub(super) fn fits(&self, other: &Self) -> bool {
+        let implicit = |config: &Self| config.tls == TlsPolicy::Implicit;
+        self.lmtp == other.lmtp && self.proxy_protocol == other.proxy_protocol && implicit(self) == implicit(other)
     }
 
     /// Whether the extension with this keyword is on.
@@ -297,7 +370,7 @@ impl Config {
             "AUTH" => !self.mechanisms.is_empty(),
             "DSN" => self.dsn,
             "DELIVERBY" => self.deliver_by.is_some(),
-            "FUTURERELEASE" => self.future_release.is_some(),
+            "FUTURERELEASE" => self.future_release.is_some() && self.require_auth,
             "MT-PRIORITY" => self.priority,
             "RRVS" => self.rrvs,
             _ => false,

@@ -11,7 +11,7 @@ use crate::error::ApiMisuse;
 use crate::machine::Step;
 use crate::time::Instant;
 use crate::transcript::Speaker;
-use crate::wire::{ContentDecoder, Decoded, Reply};
+use crate::wire::{AbsoluteUri, ContentDecoder, Decoded, Reply};
 use core::time::Duration;
 
 /// A message coming in.
@@ -35,6 +35,14 @@ pub(super) struct Content {
     paced: u64,
     /// What the reply will be, when that is clear before the end.
     refusal: Option<Reply>,
+}
+
+/// How a message begins that does not come behind DATA.
+#[derive(Debug)]
+pub(super) enum Piece {
+    Chunk(Chunk),
+    /// BURL, with whether it is the last.
+    Url(AbsoluteUri, bool),
 }
 
 /// A chunk coming in (RFC 3030 section 2).
@@ -179,7 +187,46 @@ impl Server {
 
     fn ask_message(&mut self, size: u64) {
         let recipients = self.session.transaction.as_ref().map_or(0, |transaction| transaction.recipients);
-        self.ask(Question::Message(recipients), Event::MessageEnd { size });
+        self.ask(Question::Message { recipients, size }, Event::MessageEnd { size });
+    }
+
+    /// The application wants the message whose first piece this is.
+    pub(super) fn begin_chunks(&mut self, piece: Piece) {
+        let binary = self.session.transaction.as_ref().is_some_and(|transaction| transaction.binary);
+        let first = if let Piece::Chunk(chunk) = piece { chunk } else { Chunk { left: 0, last: false } };
+        let content = Content::chunked(&self.config, self.now, first, binary);
+        match piece {
+            Piece::Chunk(_) => self.state = State::Content(content),
+            Piece::Url(url, last) => {
+                self.chunks = Some(content);
+                self.ask(Question::Burl(last), Event::Burl { url, last });
+            }
+        }
+    }
+
+    /// A URL continues a message in chunks: nothing more comes behind the CR that the last of them may have ended with.
+    pub(super) fn end_piece(&mut self) -> Result<(), Reply> {
+        match self.chunks.as_mut().map(|content| content.decoder.decode_chunk(&mut BytesMut::new(), &mut 0, true)) {
+            Some(Decoded::Content(piece)) => self.events.push_back(Event::Body(piece)),
+            Some(Decoded::Fault(fault)) => {
+                let refusal = replies::content_fault(fault);
+                self.reset(ResetReason::Refused(refusal.clone()));
+                return Err(refusal);
+            }
+            Some(Decoded::Partial | Decoded::End) | None => {}
+        }
+        Ok(())
+    }
+
+    /// The application has taken in what a URL names.
+    pub(super) fn fetched(&mut self, last: bool, own: Option<Reply>) {
+        match self.chunks.take() {
+            Some(content) if last => self.ask_message(content.size),
+            content => {
+                self.chunks = content;
+                self.reply(&own.unwrap_or(replies::CHUNK_OK));
+            }
+        }
     }
 
     /// One reply for each chunk, when all of it is there (BDAT-002).
@@ -188,8 +235,6 @@ impl Server {
             return;
         };
         self.since = self.now;
-        // The client may wait for the reply before it sends the next.
-        self.flush = true;
         self.transcript.content(self.now, Speaker::Client, content.received.saturating_sub(content.paced));
         match content.refusal {
             Some(refusal) if refusal.closes_connection() => self.end(CloseReason::Decision, Some(&refusal)),
@@ -227,7 +272,11 @@ impl Server {
             Decision::Reply(reply) if !reply.is_positive() && !decided => self.refuse_content(reply),
             // The core refused first: its reply stands.
             Decision::Reply(reply) if !reply.is_positive() => drop(reply),
-            Decision::Accept | Decision::Verdict(_) | Decision::Each(_) | Decision::Reply(_) => {
+            Decision::Accept
+            | Decision::Verdict(_)
+            | Decision::Each(_)
+            | Decision::Configure(_)
+            | Decision::Reply(_) => {
                 return Err(ApiMisuse::NothingToDecide);
             }
         }

@@ -1,13 +1,20 @@
 //! What happens in a session, and what the application can say to it.
 
 use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::Deref;
 
 use bytes::Bytes;
 
+use super::config::Config;
 use super::session::Identity;
 use crate::error::Phase;
 use crate::sasl::{Credentials, Verdict};
-use crate::wire::{ForwardPath, HelloName, MailParameters, Query, RecipientParameters, Reply, ReversePath};
+use crate::wire::{
+    AbsoluteUri, Attribute, ForwardPath, HelloName, MailParameters, Node, ProxyError, Query, RecipientParameters,
+    Reply, ReversePath,
+};
 
 /// What happens in a session.
 ///
@@ -37,16 +44,24 @@ pub enum Event {
     /// Question: RCPT, one or more at once: all that the client has sent in one go. [`Decision::Each`] tells them apart,
     /// any other decision is about all; or decide them one by one in any order, with
     /// [`Server::decide_recipient`](super::Server::decide_recipient). How they are grouped depends on how they arrive.
-    Recipients(Vec<Recipient>),
+    Recipients(Recipients),
     /// Question: DATA, with at least one accepted recipient. Accepted: 354. Refused: the transaction is over.
     Data,
     /// A piece of the content, dots unstuffed. No question, but the message can be refused here: the rest is then
     /// read and dropped, and the refusal is the reply to the end of the message.
     Body(Bytes),
+    /// Question: BURL, where [`Config::burl`] is on: fetch what the URL names and take it for the next piece of the
+    /// content (RFC 4468). Refused: the transaction is over.
+    Burl {
+        /// Where the piece is.
+        url: AbsoluteUri,
+        /// Whether it is the last; [`Event::MessageEnd`] follows then.
+        last: bool,
+    },
     /// Question: the content is complete. Accepting it takes responsibility for the message (RFC 5321 section
     /// 4.1.1.4): store it first.
     MessageEnd {
-        /// Octets of the content.
+        /// Octets of the content, without what BURL names.
         size: u64,
     },
     /// Question: VRFY. Accepted without a reply of the application's own: 252, which tells nothing.
@@ -56,6 +71,12 @@ pub enum Event {
     Expand(Query),
     /// Question: HELP. Accepted without a reply of the application's own: 214 with a general text.
     Help(String),
+    /// Question: ETRN, where [`Config::etrn`] is on: send what waits for a node (RFC 1985). Accepted without a reply of
+    /// the application's own: 250.
+    Etrn(Node),
+    /// Question: XCLIENT, where [`Config::xclient`] is on. Accepted: the client is asserted to be another
+    /// ([`Session::asserted`](super::Session::asserted)), and begins anew behind a greeting.
+    Xclient(Vec<Attribute>),
     /// Question: a verb this crate does not know. Accepted without a reply of the application's own: 500.
     Other {
         /// The verb in upper case.
@@ -124,6 +145,33 @@ pub struct Recipient {
     pub parameters: RecipientParameters,
 }
 
+/// Recipients that a client has given in one go and that are not decided yet: at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipients {
+    all: Arc<[Recipient]>,
+    decided: usize,
+}
+
+impl Recipients {
+    pub(super) fn new(all: Vec<Recipient>) -> Self {
+        Self { all: all.into(), decided: 0 }
+    }
+
+    /// What is left behind so many; `None` when nothing is.
+    pub(super) fn behind(&self, decided: usize) -> Option<Self> {
+        let decided = self.decided.saturating_add(decided);
+        (decided < self.all.len()).then(|| Self { all: Arc::clone(&self.all), decided })
+    }
+}
+
+impl Deref for Recipients {
+    type Target = [Recipient];
+
+    fn deref(&self) -> &[Recipient] {
+        self.all.get(self.decided..).unwrap_or_default()
+    }
+}
+
 /// Why a transaction is over without a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -163,6 +211,11 @@ pub enum Abuse {
     AuthenticationFailures,
     /// BDAT where it is not offered, or without a size: its octets would be taken for commands. The session is closed.
     Chunk,
+    /// The client talked before the greeting ([`Timeouts::early_talkers`](super::Timeouts::early_talkers)): spam programs
+    /// do, mail servers do not.
+    EarlyTalker,
+    /// No PROXY header, or a wrong one, where [`Config::proxy_protocol`] asks for it. The session is closed without a word.
+    ProxyHeader(ProxyError),
     /// An HTTP request: somebody's browser is made to attack. The session is closed.
     Http,
 }
@@ -183,12 +236,14 @@ pub enum CloseReason {
     ShutDown,
     /// The application decided so.
     Decision,
+    /// The application failed.
+    ApplicationFailed,
     /// The client misbehaved.
     Abuse(Abuse),
 }
 
 /// An answer to a question. It may come at any later time; nothing moves before.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Decision {
     /// Go on, with the reply that is usual.
@@ -198,8 +253,13 @@ pub enum Decision {
     Reply(Reply),
     /// The verdict on credentials. Anything but [`Verdict::Accepted`] fits [`Event::Authenticate`] only.
     Verdict(Verdict),
-    /// One for each of several recipients, in their order. What is missing is answered with 451.
+    /// One for each of several recipients, in their order. Those that are missing are asked about again, or, at the end
+    /// of an LMTP message, answered with 451.
     Each(Vec<Decision>),
+    /// Accept, and go on under another configuration: with other extensions, limits or policies for this client. Fits
+    /// [`Event::Connected`], [`Event::Hello`] and [`Event::Xclient`]. [`Config::lmtp`], [`Config::proxy_protocol`] and
+    /// whether TLS is implicit must stay as they are.
+    Configure(Arc<Config>),
     /// Reply this and close the connection. A message is accepted by a 2yz reply here, too; everything else is
     /// refused.
     Close(Reply),
@@ -221,7 +281,7 @@ impl Decision {
     /// The decision, when it is not to go on.
     pub fn refusal(self) -> Option<Self> {
         match self {
-            Self::Accept | Self::Verdict(Verdict::Accepted) => None,
+            Self::Accept | Self::Configure(_) | Self::Verdict(Verdict::Accepted) => None,
             Self::Reply(reply) if reply.is_positive() => None,
             refusal => Some(refusal),
         }

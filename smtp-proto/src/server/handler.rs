@@ -3,16 +3,19 @@
 //! It names no runtime: every asynchronous adapter drives it through [`dispatch`].
 
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::future::{Future, ready};
 use core::net::SocketAddr;
 
 use bytes::Bytes;
 
-use super::event::{Abuse, AuthenticationFailure, CloseReason, Decision, Event, Hello, Mail, Recipient, ResetReason};
+use super::event::{
+    Abuse, AuthenticationFailure, CloseReason, Decision, Event, Hello, Mail, Recipient, Recipients, ResetReason,
+};
 use super::session::{Identity, Session};
 use crate::sasl::{Credentials, Verdict};
-use crate::wire::{Query, Reply};
+use crate::wire::{AbsoluteUri, Attribute, Node, Query, Reply};
 
 /// What an adapter knows about a connection before the first octet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,14 +23,18 @@ use crate::wire::{Query, Reply};
 pub struct Connection {
     /// Counts the connections of one server from 1.
     pub id: u64,
+    /// Which of the server's listeners it came to, counted from 0 in the order they were added.
+    pub listener: usize,
     /// The other end, where it has a network address.
     pub peer: Option<SocketAddr>,
+    /// This end, where it has a network address.
+    pub local: Option<SocketAddr>,
 }
 
 impl Connection {
-    /// The facts about one connection.
+    /// The facts about one connection, to the first listener.
     pub fn new(id: u64, peer: Option<SocketAddr>) -> Self {
-        Self { id, peer }
+        Self { id, listener: 0, peer, local: None }
     }
 }
 
@@ -37,10 +44,17 @@ pub const UNDECIDED: Reply = Reply::from_static("451 4.3.0 Local error; try agai
 /// The reply of a handler that does not say what becomes of a message: it is not taken, so it is not lost.
 pub const NOT_STORED: Reply = Reply::from_static("451 4.3.5 This server does not store mail");
 
+/// The reply to ETRN by a handler that has no queues.
+pub const NOTHING_QUEUED: Reply = Reply::from_static("459 4.7.0 Nothing is queued here for others");
+
+/// The reply to BURL by a handler that cannot fetch.
+pub const NOT_FETCHED: Reply = Reply::from_static("554 5.6.6 Cannot fetch the content");
+
 /// The application's side of one session. Every hook has a default; write those that matter.
 ///
 /// The default of [`message_end`](Handler::message_end) refuses, because accepting means taking responsibility, and that
-/// of [`authenticate`](Handler::authenticate), because nobody is known; all others accept. A hook that is not done after
+/// of [`authenticate`](Handler::authenticate), because nobody is known; those of [`etrn`](Handler::etrn) and
+/// [`burl`](Handler::burl) refuse as well; all others accept. A hook that is not done after
 /// [`Timeouts::decision`](super::Timeouts::decision) is dropped: the session is closed, or, where it was
 /// [`body`](Handler::body), the message refused.
 #[allow(unused_variables, reason = "the names of the arguments are documentation")]
@@ -90,19 +104,15 @@ pub trait Handler: Send {
         ready(Decision::Accept)
     }
 
-    /// RCPT, all that the client has sent in one go: decide them together, for example by one look into a database. One
-    /// decision for each, in their order. Default: [`recipient`](Handler::recipient), one after the other.
-    fn recipients(
-        &mut self,
-        session: &Session,
-        recipients: Vec<Recipient>,
-    ) -> impl Future<Output = Vec<Decision>> + Send {
+    /// RCPT, all that the client has sent in one go, up to 100: decide them together, at the same time or by one look into
+    /// a database. One decision for each, in their order; if there are fewer, the hook is called again for the rest.
+    /// Default: [`recipient`](Handler::recipient) for the first.
+    fn recipients(&mut self, session: &Session, recipients: Recipients) -> impl Future<Output = Vec<Decision>> + Send {
         async move {
-            let mut decisions = Vec::with_capacity(recipients.len());
-            for recipient in recipients {
-                decisions.push(self.recipient(session, recipient).await);
+            match recipients.first() {
+                Some(recipient) => vec![self.recipient(session, recipient.clone()).await],
+                None => Vec::new(),
             }
-            decisions
         }
     }
 
@@ -114,6 +124,11 @@ pub trait Handler: Send {
     /// A piece of the content. Accepting goes on; a negative reply refuses the message.
     fn body(&mut self, session: &Session, content: Bytes) -> impl Future<Output = Decision> + Send {
         ready(Decision::Accept)
+    }
+
+    /// BURL, where it is on: fetch a piece of the content.
+    fn burl(&mut self, session: &Session, url: AbsoluteUri, last: bool) -> impl Future<Output = Decision> + Send {
+        ready(Decision::Reply(NOT_FETCHED))
     }
 
     /// The content is complete. Accept it only when it is stored.
@@ -133,6 +148,16 @@ pub trait Handler: Send {
 
     /// HELP.
     fn help(&mut self, session: &Session, topic: String) -> impl Future<Output = Decision> + Send {
+        ready(Decision::Accept)
+    }
+
+    /// ETRN, where it is on.
+    fn etrn(&mut self, session: &Session, node: Node) -> impl Future<Output = Decision> + Send {
+        ready(Decision::Reply(NOTHING_QUEUED))
+    }
+
+    /// XCLIENT, where it is on: the client says that it speaks for another.
+    fn xclient(&mut self, session: &Session, attributes: Vec<Attribute>) -> impl Future<Output = Decision> + Send {
         ready(Decision::Accept)
     }
 
@@ -177,10 +202,13 @@ pub async fn dispatch<H: Handler>(handler: &mut H, session: &Session, event: Eve
         Event::Recipients(recipients) => Decision::Each(handler.recipients(session, recipients).await),
         Event::Data => handler.data(session).await,
         Event::Body(content) => return handler.body(session, content).await.refusal(),
+        Event::Burl { url, last } => handler.burl(session, url, last).await,
         Event::MessageEnd { size } => handler.message_end(session, size).await,
         Event::Verify(query) => handler.verify(session, query).await,
         Event::Expand(query) => handler.expand(session, query).await,
         Event::Help(topic) => handler.help(session, topic).await,
+        Event::Etrn(node) => handler.etrn(session, node).await,
+        Event::Xclient(attributes) => handler.xclient(session, attributes).await,
         Event::Other { verb, argument } => handler.other(session, verb, argument).await,
         Event::Reset(reason) => {
             handler.reset(session, reason).await;

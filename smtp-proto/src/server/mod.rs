@@ -1,12 +1,14 @@
 //! The server: commands come in, questions go to the application, its decisions become replies.
 //!
-//! `command` deals with commands and turns decisions into replies, `recipients` with RCPT, `content` with what follows a 354,
-//! `secure` with TLS and authentication; this file
-//! holds the state, time, and the ways a transaction or a session ends.
+//! `command` deals with commands, `recipients` with RCPT, `content` with what follows a 354 or BDAT, `edge` with what
+//! proxies say, `secure` with TLS and authentication; `decision` turns decisions into replies. This file holds the
+//! state, time, and the ways a transaction or a session ends.
 
 mod command;
 mod config;
 mod content;
+mod decision;
+mod edge;
 mod event;
 mod handler;
 mod recipients;
@@ -16,26 +18,27 @@ mod session;
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::{Buf, BytesMut};
 
 pub use config::{Config, Limits, MIN_MESSAGE_SIZE, MIN_RECIPIENTS, Timeouts, TlsPolicy};
-pub use event::{Abuse, AuthenticationFailure, CloseReason, Decision, Event, Hello, Mail, Recipient, ResetReason};
-pub use handler::{Connection, Handler, NOT_STORED, UNDECIDED, dispatch};
-pub use session::{Identity, Session, Transaction};
+pub use event::{
+    Abuse, AuthenticationFailure, CloseReason, Decision, Event, Hello, Mail, Recipient, Recipients, ResetReason,
+};
+pub use handler::{Connection, Handler, NOT_FETCHED, NOT_STORED, NOTHING_QUEUED, UNDECIDED, dispatch};
+pub use session::{Asserted, Identity, Session, Transaction};
 
 use crate::error::{ApiMisuse, Error, Phase};
 use crate::machine::{Machine, Step, sealed};
 use crate::output::Output;
-use crate::sasl::Verdict;
 use crate::time::Instant;
 use crate::tls::TlsInfo;
 use crate::transcript::{Speaker, Tap, Transcript};
-use crate::wire::{LineReader, Reply, ReplyForm, Severity};
+use crate::wire::{LineReader, Reply, ReplyForm};
 use command::Question;
 use content::Content;
+use decision::fitting_reply;
 use secure::Exchange;
 
 /// The server's side of one session.
@@ -72,6 +75,8 @@ pub struct Server {
     no_service: bool,
     /// The line that comes in begins like AUTH.
     auth_line: bool,
+    /// The line that comes in begins like BDAT.
+    chunk_line: bool,
     /// Whoever drives the machine has no certificate.
     tls_unavailable: bool,
     /// The last command was AUTH: what is no command may belong to it, and is nobody's business.
@@ -100,6 +105,8 @@ enum State {
     Exchange(Exchange),
     /// The application agreed to TLS.
     StartTls,
+    /// The PROXY header is due.
+    ProxyHeader,
     /// The TLS handshake is due.
     Handshake,
     /// The content of a message is due.
@@ -120,32 +127,6 @@ pub enum Shutdown {
 /// How old replies may be when a further question is asked; older ones are written first, so that a slow application
 /// does not keep a client waiting for what has been decided.
 const LONG_HELD: Duration = Duration::from_secs(1);
-
-/// The same about several.
-fn each_fitting(decisions: Vec<Decision>) -> (Decision, Option<ApiMisuse>) {
-    let mut misuse = None;
-    let fitting = decisions.into_iter().map(|decision| {
-        let (decision, problem) = fitting_reply(decision);
-        misuse = misuse.take().or(problem);
-        decision
-    });
-    let fitting = fitting.collect();
-    (Decision::Each(fitting), misuse)
-}
-
-/// The decision about one thing, or what stands in for one that fits none.
-fn fitting_reply(decision: Decision) -> (Decision, Option<ApiMisuse>) {
-    match decision {
-        Decision::Reply(reply) | Decision::Close(reply) if reply.severity() == Severity::Intermediate => {
-            (Decision::Reply(replies::UNDECIDED), Some(ApiMisuse::UnfitReply(reply)))
-        }
-        Decision::Verdict(verdict) if verdict != Verdict::Accepted => {
-            (Decision::Reply(replies::UNDECIDED), Some(ApiMisuse::UnfitDecision))
-        }
-        Decision::Each(_) => (Decision::Reply(replies::UNDECIDED), Some(ApiMisuse::UnfitDecision)),
-        decision => (decision, None),
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Input {
@@ -172,6 +153,7 @@ impl Server {
             chunks: None,
             no_service: false,
             auth_line: false,
+            chunk_line: false,
             tls_unavailable: false,
             redact: false,
             now,
@@ -200,7 +182,11 @@ impl Server {
         match core::mem::replace(&mut self.state, State::Command) {
             State::Asked(Question::Recipients(mut open)) => {
                 open.decide_all(decision);
-                self.answer_recipients(open);
+                self.answer_recipients(&mut open);
+                if let Some(undecided) = open.undecided() {
+                    self.events.push_back(Event::Recipients(undecided));
+                }
+                self.wait_for_recipients(open);
             }
             State::Asked(question) => self.decided(question, decision),
             State::Content(content) => self.decided_in_content(content, decision)?,
@@ -220,14 +206,12 @@ impl Server {
     /// # Errors
     /// As [`Server::decide`]; nothing was asked, too, when that recipient has been decided.
     pub fn decide_recipient(&mut self, index: u32, decision: Decision) -> Result<(), ApiMisuse> {
-        let (decision, misuse) = match decision {
-            Decision::Each(_) => (Decision::Reply(replies::UNDECIDED), Some(ApiMisuse::UnfitDecision)),
-            decision => fitting_reply(decision),
-        };
+        let (decision, misuse) = fitting_reply(decision);
         match core::mem::replace(&mut self.state, State::Command) {
             State::Asked(Question::Recipients(mut open)) => {
                 let fits = open.decide(index, decision);
-                self.answer_recipients(open);
+                self.answer_recipients(&mut open);
+                self.wait_for_recipients(open);
                 if !fits {
                     return Err(ApiMisuse::NothingToDecide);
                 }
@@ -242,30 +226,19 @@ impl Server {
         misuse.map_or(Ok(()), Err)
     }
 
-    /// The decision, or what stands in for one that does not fit the question.
-    fn fitting(&self, decision: Decision) -> (Decision, Option<ApiMisuse>) {
-        let State::Asked(question) = &self.state else {
-            return (decision, None);
-        };
-        match (question, decision) {
-            (Question::Recipients(_), Decision::Each(decisions)) => each_fitting(decisions),
-            // RFC 2033 section 4.2: one reply for each recipient.
-            (Question::Message(_), Decision::Each(decisions)) if self.config.lmtp => each_fitting(decisions),
-            (Question::Authenticate(_), Decision::Verdict(verdict)) => (Decision::Verdict(verdict), None),
-            // Nobody is to get in because somebody did not look.
-            (Question::Authenticate(_), Decision::Accept) => {
-                (Decision::Reply(replies::UNDECIDED), Some(ApiMisuse::UnfitDecision))
-            }
-            (_, decision) => fitting_reply(decision),
-        }
-    }
-
     /// Says that the application did not come to terms with the last event before [`Machine::deadline`]. A message
     /// whose content is coming in is refused with 451: a piece of it may be lost. What is asked is given up by the next
     /// step.
     pub fn overdue(&mut self) {
         if matches!(self.state, State::Content(_)) {
             self.refuse_content(replies::UNDECIDED);
+        }
+    }
+
+    /// Says that the application failed, so that nothing is known about what it was asked: the session ends with 421.
+    pub fn application_failed(&mut self) {
+        if !matches!(self.state, State::Ended) {
+            self.end(CloseReason::ApplicationFailed, Some(&replies::FAILED));
         }
     }
 
@@ -315,6 +288,7 @@ impl Server {
     /// The one way a transaction ends without a message (H-ST-1).
     fn reset(&mut self, reason: ResetReason) {
         self.chunks = None;
+        self.session.asserted.forwarded.clear();
         if self.session.transaction.take().is_some() {
             self.events.push_back(Event::Reset(reason));
         }
@@ -323,7 +297,7 @@ impl Server {
     /// The one way a session ends.
     fn end(&mut self, reason: CloseReason, reply: Option<&Reply>) {
         // Nothing is said in clear where TLS comes first.
-        let handshake = matches!(self.state, State::Handshake)
+        let handshake = matches!(self.state, State::Handshake | State::ProxyHeader)
             || self.config.tls == TlsPolicy::Implicit && self.session.tls.is_none();
         if let Some(reply) = reply.filter(|_| !handshake) {
             self.reply(reply);
@@ -370,6 +344,7 @@ impl Server {
             State::Content(_) => Phase::Content,
             State::Exchange(_) => Phase::Auth,
             State::StartTls | State::Handshake => Phase::Handshake,
+            State::ProxyHeader => Phase::ProxyHeader,
             State::Start | State::Command | State::Ended => Phase::Command,
         }
     }
@@ -379,6 +354,8 @@ impl Server {
         match self.state {
             // The peer does not take the goodbye.
             State::Ended => self.output.clear(),
+            // The client has not talked early.
+            State::Start => {}
             State::Asked(_) => self.end(CloseReason::Timeout(phase), Some(&replies::NO_DECISION)),
             _ => self.end(CloseReason::Timeout(phase), Some(&replies::TIMED_OUT)),
         }
@@ -387,7 +364,7 @@ impl Server {
     /// Whether a shutdown is due in the state the session is in.
     fn shutdown_is_due(&self) -> bool {
         match (self.shutdown, &self.state) {
-            (Some(_), State::Start | State::Handshake)
+            (Some(_), State::Start | State::ProxyHeader | State::Handshake)
             | (Some(Shutdown::Now), State::Command | State::Content(_) | State::Exchange(_)) => true,
             (Some(Shutdown::AfterTransaction), State::Exchange(_)) => true,
             (Some(Shutdown::AfterTransaction), State::Command) => self.session.transaction.is_none(),
@@ -444,6 +421,11 @@ impl Machine for Server {
                 continue;
             }
             if matches!(self.state, State::Asked(_)) {
+                // Of several recipients, some may have been decided long ago.
+                let held = self.output.has_remaining() && now.duration_since(self.held_since) >= LONG_HELD;
+                if held && self.input != Input::Lost {
+                    return Ok(Step::Write);
+                }
                 return Ok(Step::Decide);
             }
             if self.input == Input::Lost {
@@ -454,6 +436,11 @@ impl Machine for Server {
             }
             self.flush = false;
             let step = match &mut self.state {
+                State::ProxyHeader => self.next_proxy_header(rx),
+                State::Start if self.config.proxy_protocol && self.session.asserted.proxy.is_none() => {
+                    self.state = State::ProxyHeader;
+                    None
+                }
                 State::Start if self.config.tls == TlsPolicy::Implicit && self.session.tls.is_none() => {
                     self.state = State::Handshake;
                     if self.tls_unavailable {
@@ -467,12 +454,7 @@ impl Machine for Server {
                 }
                 State::Handshake => self.handshake(rx),
                 State::Exchange(_) => self.next_response(rx),
-                State::Start => {
-                    self.since = now;
-                    self.session.pipelined_early |= !rx.is_empty();
-                    self.ask(Question::Connect, Event::Connected);
-                    None
-                }
+                State::Start => self.begin(rx),
                 State::Command => self.next_command(rx),
                 State::Content(_) => self.next_content(rx),
                 State::Asked(_) => Some(Step::Decide),
@@ -497,7 +479,9 @@ impl Machine for Server {
             _ if self.away => Some(self.now.after(timeouts.decision)),
             State::StartTls | State::Handshake => Some(self.since.after(timeouts.handshake)),
             State::Content(content) => Some((self.since.after(timeouts.content)).min(content.slowest_end(timeouts))),
-            State::Start | State::Command | State::Exchange(_) => Some(self.since.after(timeouts.command)),
+            State::ProxyHeader => Some(self.since.after(timeouts.proxy_header)),
+            State::Start => Some(self.since.after(timeouts.early_talkers)),
+            State::Command | State::Exchange(_) => Some(self.since.after(timeouts.command)),
             State::Ended => self.output.has_remaining().then(|| self.since.after(timeouts.command)),
         }
     }

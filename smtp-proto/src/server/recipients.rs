@@ -1,13 +1,14 @@
 //! RCPT: those that a client sends in one go are decided at once, in any order; their replies keep theirs.
 
 use alloc::collections::VecDeque;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use bytes::BytesMut;
 
 use super::command::Question;
-use super::event::{CloseReason, Decision, Event, Recipient};
-use super::{MIN_RECIPIENTS, Server, State, replies};
+use super::event::{CloseReason, Decision, Event, Recipient, Recipients};
+use super::{Server, State, replies};
 use crate::transcript::Speaker;
 use crate::wire::{Command, ForwardPath, Line, RecipientParameters, Reply, Severity};
 
@@ -17,24 +18,37 @@ const MOST_AT_ONCE: usize = 100;
 /// Recipients that have not been answered, in order.
 #[derive(Debug)]
 pub(super) struct OpenRecipients {
-    /// The index of the first.
+    recipients: Recipients,
+    /// The index of the first in the transaction.
     first: u32,
     decisions: VecDeque<Option<Decision>>,
 }
 
 impl OpenRecipients {
-    /// Takes a decision about all that are undecided, or about each.
+    /// Takes a decision about all that are undecided, or about the first of them.
     pub(super) fn decide_all(&mut self, decision: Decision) {
         let undecided = self.decisions.iter_mut().filter(|decision| decision.is_none());
         match decision {
             Decision::Each(decisions) => {
-                let missing = core::iter::repeat(Decision::Reply(replies::UNDECIDED));
-                for (slot, decision) in undecided.zip(decisions.into_iter().chain(missing)) {
+                // Whoever decides nothing is not asked for ever.
+                let nothing = decisions.is_empty().then_some(Decision::Reply(replies::UNDECIDED));
+                for (slot, decision) in undecided.zip(decisions.into_iter().chain(nothing)) {
                     *slot = Some(decision);
                 }
             }
             decision => undecided.for_each(|slot| *slot = Some(decision.clone())),
         }
+    }
+
+    /// Those that are still undecided.
+    pub(super) fn undecided(&self) -> Option<Recipients> {
+        let decided = self.recipients.len().saturating_sub(self.decisions.len());
+        if self.decisions.iter().all(Option::is_none) {
+            return self.recipients.behind(decided);
+        }
+        let open = self.recipients.iter().skip(decided).zip(&self.decisions);
+        let open: Vec<_> = open.filter(|(_, decision)| decision.is_none()).map(|(open, _)| open.clone()).collect();
+        (!open.is_empty()).then(|| Recipients::new(open))
     }
 
     /// Takes a decision about one. False when nothing is to be decided about it.
@@ -54,7 +68,9 @@ impl Server {
     /// RCPT, and those behind it that are there already.
     pub(super) fn rcpt(&mut self, forward_path: ForwardPath, parameters: RecipientParameters, rx: &mut BytesMut) {
         if let Some(refusal) = self.rcpt_refusal(&forward_path, &parameters, 0) {
-            return if refusal == replies::TOO_MANY_RECIPIENTS { self.reply(&refusal) } else { self.wrong(&refusal) };
+            let limit = refusal.severity() == Severity::Temporary;
+            self.session.refused = self.session.refused.saturating_add(1);
+            return if limit { self.reply(&refusal) } else { self.wrong(&refusal) };
         }
         let mut first = None;
         let mut recipients = Vec::new();
@@ -64,11 +80,13 @@ impl Server {
             let index = transaction.asked;
             transaction.asked = index.saturating_add(1);
             first.get_or_insert(index);
+            self.note_domain(&forward_path);
             recipients.push(Recipient { index, forward_path, parameters });
             next = (recipients.len() < MOST_AT_ONCE).then(|| self.another(recipients.len(), rx)).flatten();
         }
         let decisions = recipients.iter().map(|_| None).collect();
-        let open = OpenRecipients { first: first.unwrap_or_default(), decisions };
+        let recipients = Recipients::new(recipients);
+        let open = OpenRecipients { recipients: recipients.clone(), first: first.unwrap_or_default(), decisions };
         self.ask(Question::Recipients(open), Event::Recipients(recipients));
     }
 
@@ -87,8 +105,23 @@ impl Server {
             () if !(forward_path.is_ascii() && parameters.is_ascii() || transaction.smtputf8) => {
                 Some(replies::NEEDS_SMTPUTF8)
             }
-            () if possible >= self.config.limits.recipients.max(MIN_RECIPIENTS) => Some(replies::TOO_MANY_RECIPIENTS),
+            () if possible >= self.config.recipients() => Some(replies::TOO_MANY_RECIPIENTS),
+            () if self.is_domain_too_many(forward_path) => Some(replies::TOO_MANY_DOMAINS),
             () => None,
+        }
+    }
+
+    fn is_domain_too_many(&self, forward_path: &ForwardPath) -> bool {
+        let Some(limit) = self.config.limits.recipient_domains else { return false };
+        let known = &self.session.recipient_domains;
+        let full = u32::try_from(known.len()).is_ok_and(|count| count >= limit);
+        full && domain(forward_path).is_some_and(|domain| !known.contains(&domain))
+    }
+
+    /// Remembers the domain, where that matters.
+    fn note_domain(&mut self, forward_path: &ForwardPath) {
+        if self.config.limits.recipient_domains.is_some() {
+            self.session.recipient_domains.extend(domain(forward_path));
         }
     }
 
@@ -111,16 +144,20 @@ impl Server {
     }
 
     /// Replies as far as decisions have been made in order.
-    pub(super) fn answer_recipients(&mut self, mut open: OpenRecipients) {
+    pub(super) fn answer_recipients(&mut self, open: &mut OpenRecipients) {
         while let Some(Some(_)) = open.decisions.front() {
             let decision = open.decisions.pop_front().flatten();
             open.first = open.first.saturating_add(1);
             self.state = State::Command;
             self.answer_recipient(decision.unwrap_or(Decision::Reply(replies::UNDECIDED)));
             if matches!(self.state, State::Ended) {
-                return;
+                open.decisions.clear();
             }
         }
+    }
+
+    /// Goes on waiting for what is not decided yet.
+    pub(super) fn wait_for_recipients(&mut self, open: OpenRecipients) {
         if !open.decisions.is_empty() {
             self.state = State::Asked(Question::Recipients(open));
         }
@@ -134,16 +171,22 @@ impl Server {
                 return self.end(CloseReason::Decision, Some(&reply));
             }
             Decision::Reply(reply) => {
+                self.session.refused = self.session.refused.saturating_add(1);
                 if reply.severity() != Severity::Permanent || self.count_refusal() {
                     self.reply(&reply);
                 }
                 return;
             }
-            Decision::Accept | Decision::Verdict(_) | Decision::Each(_) => None,
+            Decision::Accept | Decision::Configure(_) | Decision::Verdict(_) | Decision::Each(_) => None,
         };
         if let Some(transaction) = &mut self.session.transaction {
             transaction.recipients = transaction.recipients.saturating_add(1);
         }
         self.reply(&own.unwrap_or(replies::RECIPIENT_OK));
     }
+}
+
+/// The domain that a recipient counts for.
+fn domain(forward_path: &ForwardPath) -> Option<String> {
+    forward_path.mailbox().map(|mailbox| mailbox.domain().to_string().to_ascii_lowercase())
 }

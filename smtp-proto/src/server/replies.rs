@@ -24,6 +24,14 @@ pub(super) use super::handler::UNDECIDED;
 pub(super) const TOO_MANY_ERRORS: Reply = Reply::from_static("421 4.7.0 Too many errors");
 pub(super) const ENDLESS: Reply = Reply::from_static("421 4.7.0 Too much to throw away");
 pub(super) const TLS_NOT_AVAILABLE: Reply = Reply::from_static("454 4.7.0 TLS not available");
+pub(super) const TOO_MANY_TRANSACTIONS: Reply = Reply::from_static("421 4.7.0 Too many messages in one session");
+pub(super) const TOO_MANY_DOMAINS: Reply = Reply::from_static("452 4.5.3 Too many domains in one session");
+pub(super) const FAILED: Reply = Reply::from_static("421 4.3.0 Local error; try again later");
+pub(super) const QUEUING: Reply = Reply::from_static("250 2.0.0 Queuing started");
+pub(super) const NOT_TRUSTED: Reply = Reply::from_static("550 5.7.0 Not authorised to speak for others");
+pub(super) const IN_TRANSACTION: Reply = Reply::from_static("503 5.5.1 A transaction is open");
+pub(super) const TOO_SOON: Reply = Reply::from_static("555 5.5.4 Cannot promise to deliver by then");
+pub(super) const TOO_LONG_HELD: Reply = Reply::from_static("501 5.5.4 Cannot hold the message for so long");
 pub(super) const TOO_MANY_RECIPIENTS: Reply = Reply::from_static("452 4.5.3 Too many recipients");
 
 pub(super) const TOO_MANY_AUTH_FAILURES: Reply = Reply::from_static("421 4.7.0 Too many failed authentications");
@@ -80,7 +88,7 @@ pub(super) fn command_error(error: CommandError) -> Reply {
         CommandError::ForwardPath(error) if is_length(error) => Reply::from_static("501 5.1.3 Path too long"),
         CommandError::ForwardPath(_) => Reply::from_static("501 5.1.3 Bad recipient address syntax"),
         CommandError::ChunkSize => NO_CHUNKS,
-        CommandError::Attribute(_) => UNKNOWN_COMMAND,
+        CommandError::Attribute(_) => Reply::from_static("501 5.5.4 Bad attribute"),
         CommandError::Parameter(_) => Reply::from_static("501 5.5.4 Bad parameter"),
     }
 }
@@ -96,9 +104,9 @@ mod tests {
     use alloc::string::ToString;
 
     /// Subjects and details of RFC 3463 and the IANA registry (RFC 5248) that are used here.
-    const REGISTERED: [&str; 19] = [
-        "0.0", "1.0", "1.3", "1.5", "1.7", "3.0", "3.2", "3.4", "4.2", "5.1", "5.2", "5.3", "5.4", "5.6", "6.0", "6.7",
-        "7.0", "7.8", "7.11",
+    const REGISTERED: [&str; 21] = [
+        "0.0", "1.0", "1.3", "1.5", "1.7", "3.0", "3.2", "3.4", "3.5", "4.2", "5.1", "5.2", "5.3", "5.4", "5.6", "6.0",
+        "6.6", "6.7", "7.0", "7.8", "7.11",
     ];
 
     #[test]
@@ -113,6 +121,8 @@ mod tests {
             CommandError::ForwardPath(AddressError::Path),
             CommandError::ForwardPath(AddressError::PathTooLong),
             CommandError::Parameter(crate::wire::ParameterError::Syntax),
+            CommandError::ChunkSize,
+            CommandError::Attribute(crate::wire::AttributeError::Syntax),
         ];
         let faults = [ContentFault::BareNewline, ContentFault::Nul, ContentFault::LineTooLong];
         let own = [
@@ -158,6 +168,17 @@ mod tests {
             CHUNK_OK,
             CHUNKS_OPEN,
             BINARY_NEEDS_BDAT,
+            TOO_MANY_TRANSACTIONS,
+            TOO_MANY_DOMAINS,
+            FAILED,
+            QUEUING,
+            NOT_TRUSTED,
+            IN_TRANSACTION,
+            TOO_SOON,
+            TOO_LONG_HELD,
+            super::super::handler::NOT_STORED,
+            super::super::handler::NOTHING_QUEUED,
+            super::super::handler::NOT_FETCHED,
             NO_CHUNKS,
             NO_SERVICE,
             NO_HTTP,

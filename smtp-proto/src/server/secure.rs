@@ -78,7 +78,10 @@ impl Server {
             return Some(Step::Write);
         }
         match () {
-            () if !rx.is_empty() => self.end(CloseReason::Abuse(Abuse::BehindStartTls), None),
+            // Behind a PROXY header, the client's first octets of TLS may be there already.
+            () if !rx.is_empty() && self.config.tls != TlsPolicy::Implicit => {
+                self.end(CloseReason::Abuse(Abuse::BehindStartTls), None);
+            }
             () if self.input_ended() => self.end(CloseReason::Disconnected, None),
             () => return Some(Step::UpgradeTls),
         }
@@ -114,7 +117,7 @@ impl Server {
 
     /// Whether the client has to prove who it is first.
     pub(super) fn wants_auth(&self) -> bool {
-        self.config.require_auth && self.session.identity.is_none()
+        self.config.require_auth && self.session.identity.is_none() && self.session.asserted.login().is_none()
     }
 
     fn may_serve(&self, mechanism: &dyn Mechanism) -> bool {
@@ -271,7 +274,7 @@ impl Server {
         let verdict = match decision {
             Decision::Verdict(verdict) => verdict,
             // Does not get here.
-            Decision::Accept | Decision::Each(_) => Verdict::Refused,
+            Decision::Accept | Decision::Each(_) | Decision::Configure(_) => Verdict::Refused,
             Decision::Close(reply) => return self.end(CloseReason::Decision, Some(&reply)),
             Decision::Reply(reply) if reply.is_positive() => {
                 exchange.reply = Some(reply.with_code_of(&replies::AUTHENTICATED));

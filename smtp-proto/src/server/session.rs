@@ -1,9 +1,12 @@
 //! What is known about a session while it lasts.
 
+use alloc::collections::BTreeSet;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use super::event::Hello;
 use crate::tls::TlsInfo;
+use crate::wire::{Attribute, AttributeName, AttributeValue, ProxyHeader};
 
 /// What is known about a session.
 #[derive(Debug, Clone, Default)]
@@ -14,7 +17,13 @@ pub struct Session {
     pub(super) tls: Option<TlsInfo>,
     pub(super) identity: Option<Identity>,
     pub(super) auth_failures: u32,
+    pub(super) asserted: Asserted,
+    pub(super) transactions: u32,
+    /// In lower case; as many as there may be, at most.
+    pub(super) recipient_domains: BTreeSet<String>,
     pub(super) messages: u64,
+    pub(super) octets: u64,
+    pub(super) refused: u64,
     pub(super) errors: u32,
     pub(super) junk: u32,
     pub(super) refusals: u32,
@@ -30,6 +39,14 @@ pub struct Transaction {
     pub(super) declared_size: Option<u64>,
     pub(super) requiretls: bool,
     pub(super) binary: bool,
+}
+
+/// What others say about a client, apart from what the connection and the client itself show (H-TR-1).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Asserted {
+    pub(super) proxy: Option<ProxyHeader>,
+    pub(super) client: Vec<Attribute>,
+    pub(super) forwarded: Vec<Attribute>,
 }
 
 /// Who a client proved to be.
@@ -70,9 +87,24 @@ impl Session {
         self.auth_failures
     }
 
+    /// What others say about the client: nothing of it is proved.
+    pub fn asserted(&self) -> &Asserted {
+        &self.asserted
+    }
+
     /// Messages accepted so far.
     pub fn messages(&self) -> u64 {
         self.messages
+    }
+
+    /// Octets of content accepted so far.
+    pub fn octets(&self) -> u64 {
+        self.octets
+    }
+
+    /// Senders, recipients and messages refused so far, by the application or a limit.
+    pub fn refused(&self) -> u64 {
+        self.refused
     }
 
     /// Wrong commands since the last message.
@@ -112,8 +144,50 @@ impl Session {
 
     /// What is left of the session when TLS begins: nothing that was said in clear (RFC 3207 section 4.2).
     pub(super) fn secured(&mut self, tls: TlsInfo) {
-        *self = Self { tls: Some(tls), lmtp: self.lmtp, messages: self.messages, ..Self::default() };
+        let asserted = Asserted { proxy: self.asserted.proxy.take(), ..Asserted::default() };
+        let Self { lmtp, messages, octets, refused, .. } = *self;
+        *self = Self { tls: Some(tls), lmtp, asserted, messages, octets, refused, ..Self::default() };
     }
+
+    /// What is left of the session when the client begins anew behind XCLIENT, over the same connection.
+    pub(super) fn begin_anew(&mut self) {
+        self.hello = None;
+        self.identity = None;
+        self.transaction = None;
+        self.asserted.forwarded.clear();
+    }
+}
+
+impl Asserted {
+    /// What the PROXY header said, where one came first.
+    pub fn proxy(&self) -> Option<&ProxyHeader> {
+        self.proxy.as_ref()
+    }
+
+    /// What XCLIENT said: whom the client speaks for in this session.
+    pub fn client(&self) -> &[Attribute] {
+        &self.client
+    }
+
+    /// What XFORWARD said: where the next message came from. Forgotten when its transaction is over.
+    pub fn forwarded(&self) -> &[Attribute] {
+        &self.forwarded
+    }
+
+    /// The user whom XCLIENT says the client is authenticated as.
+    pub fn login(&self) -> Option<&str> {
+        let login = self.client.iter().find(|attribute| attribute.name() == AttributeName::Login)?;
+        match login.value() {
+            AttributeValue::Text(login) => Some(login),
+            _ => None,
+        }
+    }
+}
+
+/// Takes in attributes; a later one replaces an earlier one with the same name.
+pub(super) fn take_in(attributes: Vec<Attribute>, into: &mut Vec<Attribute>) {
+    into.retain(|old| attributes.iter().all(|new| new.name() != old.name()));
+    into.extend(attributes);
 }
 
 impl Transaction {

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
 
+use super::Command;
 use super::address::written_length;
 use super::params::digits;
 use super::xtext::{self, Xtext};
@@ -15,6 +16,8 @@ use super::xtext::{self, Xtext};
 const MAX_VALUE: usize = 255;
 /// The longest name of a protocol, in octets.
 const MAX_PROTOCOL: usize = 64;
+/// The longest command, in octets without its CRLF.
+const MAX_COMMAND: usize = 510;
 
 /// One attribute: a name and a value of the kind that the name has.
 ///
@@ -227,6 +230,61 @@ pub(super) fn parse(text: &str, names: &[AttributeName]) -> Result<Vec<Attribute
     if attributes.is_empty() { Err(AttributeError::Syntax) } else { Ok(attributes) }
 }
 
+impl Command {
+    /// XCLIENT with these attributes, in their order, in as many commands as they need: none has more than 512 octets
+    /// with its CRLF.
+    ///
+    /// The server greets again behind each of them. What all of them said holds together.
+    ///
+    /// # Errors
+    /// When there are none, or one that XCLIENT does not have, or one twice.
+    pub fn xclient(attributes: Vec<Attribute>) -> Result<Vec<Self>, AttributeError> {
+        distribute(Self::Xclient, attributes, &XCLIENT)
+    }
+
+    /// XFORWARD with these attributes, in their order, in as many commands as they need: none has more than 512 octets
+    /// with its CRLF.
+    ///
+    /// # Errors
+    /// When there are none, or one that XFORWARD does not have, or one twice.
+    pub fn xforward(attributes: Vec<Attribute>) -> Result<Vec<Self>, AttributeError> {
+        distribute(Self::Xforward, attributes, &XFORWARD)
+    }
+}
+
+/// Fills one command after the other.
+fn distribute(
+    command: impl Fn(Vec<Attribute>) -> Command,
+    attributes: Vec<Attribute>,
+    names: &[AttributeName],
+) -> Result<Vec<Command>, AttributeError> {
+    let verb = written_length(&command(Vec::new()));
+    let (mut commands, mut current, mut length) = (Vec::new(), Vec::new(), verb);
+    let mut seen: Vec<AttributeName> = Vec::new();
+    for attribute in attributes {
+        if !names.contains(&attribute.name) {
+            return Err(AttributeError::Name);
+        }
+        if seen.contains(&attribute.name) {
+            return Err(AttributeError::Repeated);
+        }
+        seen.push(attribute.name);
+        let more = written_length(&attribute).saturating_add(1);
+        // One alone always fits.
+        if length.saturating_add(more) > MAX_COMMAND {
+            commands.push(command(core::mem::take(&mut current)));
+            length = verb;
+        }
+        length = length.saturating_add(more);
+        current.push(attribute);
+    }
+    if current.is_empty() {
+        return Err(AttributeError::Syntax);
+    }
+    commands.push(command(current));
+    Ok(commands)
+}
+
 /// Writes name, `=` and the encoded value.
 impl fmt::Display for Attribute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -247,7 +305,9 @@ impl fmt::Display for Attribute {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::format;
     use alloc::string::ToString;
+    use alloc::vec;
 
     fn one(text: &str) -> Result<Attribute, AttributeError> {
         let names = if text.starts_with("IDENT") || text.starts_with("SOURCE") { &XFORWARD[..] } else { &XCLIENT[..] };
@@ -264,7 +324,15 @@ mod tests {
             ("NAME=[unavailable]", "NAME=[UNAVAILABLE]"),
             ("NAME=+5BTempUnavail]", "NAME=[TEMPUNAVAIL]"),
             ("Addr=192.0.2.1", "ADDR=192.0.2.1"),
+            ("NAME=[TEMPUNAVAIL]", "NAME=[TEMPUNAVAIL]"),
+            ("ADDR=[Unavailable]", "ADDR=[UNAVAILABLE]"),
+            ("PORT=[tempunavail]", "PORT=[TEMPUNAVAIL]"),
+            ("PROTO=[UNAVAILABLE]", "PROTO=[UNAVAILABLE]"),
+            ("LOGIN=[unavailable+5D", "LOGIN=[UNAVAILABLE]"),
+            ("SOURCE=[UNAVAILABLE]", "SOURCE=[UNAVAILABLE]"),
             ("ADDR=ipv6:2001:DB8:0::1", "ADDR=IPV6:2001:db8::1"),
+            ("ADDR=IPv6:::1", "ADDR=IPV6:::1"),
+            ("ADDR=+49PV6:::1", "ADDR=IPV6:::1"),
             ("PORT=00025", "PORT=25"),
             ("PORT=65535", "PORT=65535"),
             ("PROTO=ESMTP", "PROTO=ESMTP"),
@@ -299,11 +367,22 @@ mod tests {
             ("NAME=a=b", E::Value),
             ("NAME=+0D+0A", E::Value),
             ("NAME=+00", E::Value),
+            ("NAME=a+09", E::Value),
+            ("NAME=a+22", E::Value),
+            ("NAME=a+28", E::Value),
+            ("NAME=a+3Cb+3E", E::Value),
+            ("NAME=a+40b", E::Value),
+            ("NAME=a+5Cb", E::Value),
+            ("NAME=a+3Bb", E::Value),
+            ("NAME=a+", E::Value),
+            ("NAME=a+2", E::Value),
             ("NAME=a+2b", E::Value),
             ("NAME=+C3+A9", E::Value),
             ("NAME=é", E::Value),
             ("HELO=a+20b", E::Value),
             ("HELO=<a>", E::Value),
+            ("LOGIN=a+0Ab", E::Value),
+            ("LOGIN=+1B[2J", E::Value),
             ("LOGIN=+7F", E::Value),
             ("LOGIN=+C2+85", E::Value),
             ("LOGIN=+FF", E::Value),
@@ -340,9 +419,78 @@ mod tests {
             let escaped = AttributeValue::Text("+".repeat(length / 3) + &"x".repeat(length % 3));
             assert_eq!(Attribute::new(AttributeName::Login, escaped).is_ok(), fits, "{length}");
         }
-        assert_eq!(one(&("NAME=".to_owned() + &"x".repeat(256))), Err(AttributeError::TooLong));
+        for name in ["NAME", "HELO", "LOGIN", "IDENT"] {
+            for (length, expected) in [(254, Ok(())), (255, Ok(())), (256, Err(AttributeError::TooLong))] {
+                for value in ["x".repeat(length), "+2B".repeat(length / 3) + &"x".repeat(length % 3)] {
+                    assert_eq!(one(&format!("{name}={value}")).map(|_| ()), expected, "{name}, {length}");
+                }
+            }
+        }
         for (length, fits) in [(63, true), (64, true), (65, false)] {
             assert_eq!(one(&("PROTO=".to_owned() + &"x".repeat(length))).is_ok(), fits, "{length}");
         }
+    }
+
+    /// Attributes whose values have these lengths.
+    fn texts(lengths: &[(AttributeName, usize)]) -> Vec<Attribute> {
+        let text = |length| AttributeValue::Text("x".repeat(length));
+        lengths.iter().map(|(name, length)| Attribute::new(*name, text(*length)).expect("a good value")).collect()
+    }
+
+    fn lengths(commands: &[Command]) -> Vec<usize> {
+        commands.iter().map(|command| command.to_string().len() + "\r\n".len()).collect()
+    }
+
+    #[test]
+    fn no_command_has_more_than_512_octets() {
+        // PROXY-006, at one octet less, as many, and one more
+        use AttributeName::{Helo, Ident, Login, Name, Proto};
+        for (helo, expected) in [(235, vec![511]), (236, vec![512]), (237, vec![270, 252])] {
+            let attributes = texts(&[(Name, 255), (Helo, helo)]);
+            let commands = Command::xclient(attributes).expect("good attributes");
+            assert_eq!(lengths(&commands), expected, "HELO with {helo} octets");
+        }
+        for (ident, expected) in [(233, vec![511]), (234, vec![512]), (235, vec![271, 252])] {
+            let commands = Command::xforward(texts(&[(Name, 255), (Ident, ident)])).expect("good attributes");
+            assert_eq!(lengths(&commands), expected, "IDENT with {ident} octets");
+        }
+        // The longest of all, and what escapes add counts.
+        let attributes = texts(&[(Name, 255), (Helo, 255), (Proto, 64), (Login, 255)]);
+        assert_eq!(lengths(&Command::xclient(attributes).expect("good attributes")), [270, 341, 271]);
+        let login = |length| Attribute::new(Login, AttributeValue::Text("+".repeat(length))).expect("a good value");
+        let attributes = [texts(&[(Name, 255)]), vec![login(78)]].concat();
+        assert_eq!(lengths(&Command::xclient(attributes).expect("good attributes")), [511]);
+        let attributes = [texts(&[(Name, 255)]), vec![login(79)]].concat();
+        assert_eq!(lengths(&Command::xclient(attributes).expect("good attributes")), [270, 253]);
+    }
+
+    #[test]
+    fn commands_carry_every_attribute_once_in_order() {
+        // PROXY-006
+        use AttributeName::{Addr, Helo, Login, Name, Port};
+        let address = Attribute::new(Addr, AttributeValue::Address("2001:db8::1".parse().expect("an address")));
+        let port = Attribute::new(Port, AttributeValue::Unavailable);
+        let mut attributes = texts(&[(Name, 250), (Helo, 250), (Login, 250)]);
+        attributes.insert(1, address.expect("a good value"));
+        attributes.push(port.expect("a good value"));
+        let commands = Command::xclient(attributes.clone()).expect("good attributes");
+        assert_eq!(commands.len(), 3);
+        let mut carried = Vec::new();
+        for command in &commands {
+            assert_eq!(Command::parse(command.to_string().as_bytes()).as_ref(), Ok(command));
+            let Command::Xclient(attributes) = command else { panic!("{command}") };
+            carried.extend(attributes.iter().cloned());
+        }
+        assert_eq!(carried, attributes);
+    }
+
+    #[test]
+    fn attributes_of_the_other_command_are_not_written() {
+        // PROXY-002, PROXY-005
+        use AttributeName::{Ident, Login, Name};
+        assert_eq!(Command::xclient(texts(&[(Name, 1), (Ident, 1)])), Err(AttributeError::Name));
+        assert_eq!(Command::xforward(texts(&[(Name, 1), (Login, 1)])), Err(AttributeError::Name));
+        assert_eq!(Command::xclient(texts(&[(Name, 255), (Login, 255), (Name, 1)])), Err(AttributeError::Repeated));
+        assert_eq!(Command::xforward(Vec::new()), Err(AttributeError::Syntax));
     }
 }

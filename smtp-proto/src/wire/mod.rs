@@ -12,6 +12,7 @@ mod domain;
 mod escape;
 mod line;
 mod params;
+mod proxy;
 mod reply;
 mod xtext;
 
@@ -31,6 +32,7 @@ pub use params::{
     BodyType, ByMode, DeliverBy, EnvelopeId, FutureReleaseInterval, Hold, MailParameters, NoSupportAction, Notify,
     OriginalRecipient, Parameter, ParameterError, Priority, RecipientParameters, Ret, Rrvs,
 };
+pub use proxy::{ProxyError, ProxyHeader};
 pub use reply::{
     EnhancedStatusCode, InvalidReply, MAX_REPLY_LINE, Reply, ReplyCode, ReplyForm, ReplyLimits, ReplyReader, Severity,
 };
