@@ -21,19 +21,37 @@ pub(crate) struct Receive {
 
 impl Receive {
     pub(crate) fn start(runtime: &str, options: &[&str]) -> Self {
+        let mut receive = Self::spawn(runtime, &["--listen", "127.0.0.1:0"], options);
+        receive.address = receive.listening().parse().expect("an address");
+        receive
+    }
+
+    /// One that listens on a Unix socket.
+    pub(crate) fn start_on_socket(runtime: &str, path: &Path, options: &[&str]) -> Self {
+        let name = path.to_str().expect("a plain name");
+        let mut receive = Self::spawn(runtime, &["--unix", name], options);
+        assert_eq!(receive.listening(), format!("unix:{name}"));
+        receive
+    }
+
+    fn spawn(runtime: &str, listen: &[&str], options: &[&str]) -> Self {
         let maildir = TempDir::new().expect("a folder for the messages");
         let mut command = Command::new(env!("CARGO_BIN_EXE_receive"));
         command
-            .args(["--runtime", runtime, "--listen", "127.0.0.1:0"])
+            .args(["--runtime", runtime])
+            .args(listen)
             .args(["--hostname", "receive.example", "--maildir"])
             .arg(maildir.path())
             .args(options);
         let process = Process::start(&mut command, Stdio::null());
-        let mut receive = Self { process, maildir, address: SocketAddr::from(([0, 0, 0, 0], 0)), events: Vec::new() };
-        let listening = receive.next_event().unwrap_or_default();
+        Self { process, maildir, address: SocketAddr::from(([0, 0, 0, 0], 0)), events: Vec::new() }
+    }
+
+    /// Where it says that it listens.
+    fn listening(&mut self) -> String {
+        let listening = self.next_event().unwrap_or_default();
         assert_eq!(listening["event"], "listening", "{listening}");
-        receive.address = text(&listening, "address").parse().expect("an address");
-        receive
+        text(&listening, "address").to_owned()
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -57,6 +75,12 @@ impl Receive {
                 None => self.process.fail("ended before the message came"),
             }
         }
+    }
+
+    /// The events of this name that came before a message in its session.
+    pub(crate) fn before(&self, message: &Value, name: &str) -> Vec<Value> {
+        let of_session = |event: &&Value| event["session"] == message["session"] && event["event"] == name;
+        self.events.iter().take_while(|event| *event != message).filter(of_session).cloned().collect()
     }
 
     /// What was stored of the message that an event reports. The event's own
