@@ -22,6 +22,7 @@ Usage: receive --runtime tokio|async-std|blocking --listen ADDR:PORT [options]
   --lmtp                        speak LMTP instead of SMTP
   --maildir DIR                 the folder of messages
   --sink maildir|discard        store messages in the folder (default where there is one), or take them and forget them
+  --trace                       put Return-Path and Received in front of what is stored
   --bare-newline POLICY         reject (default), fix, strip or pass a CR or LF that is not part of a CRLF
   --extensions LIST             switch on what EHLO tells of, separated by commas: BINARYMIME, BURL, DELIVERBY, DSN,
                                 ETRN, EXPN, FUTURERELEASE, LIMITS, MT-PRIORITY, REQUIRETLS (on where there is TLS),
@@ -53,6 +54,7 @@ pub(crate) struct Arguments {
     pub(crate) listen: String,
     pub(crate) config: Config,
     pub(crate) maildir: Option<PathBuf>,
+    pub(crate) trace: Option<String>,
     pub(crate) refused: Vec<(ForwardPath, Reply)>,
     pub(crate) refused_content: Vec<(ForwardPath, Reply)>,
     pub(crate) trusted: Option<Trusted>,
@@ -65,7 +67,7 @@ impl Arguments {
     /// What the command line says; `None` when it asks for help.
     pub(crate) fn parse() -> Result<Option<Self>, lexopt::Error> {
         let (mut runtime, mut listen, mut hostname) = (None, None, "localhost".to_owned());
-        let (mut maildir, mut sink, mut command_timeout) = (None, None, None);
+        let (mut maildir, mut sink, mut trace, mut command_timeout) = (None, None, false, None);
         let (mut refused, mut refused_content, mut delay) = (Vec::new(), Vec::new(), Duration::ZERO);
         let (mut policy, mut size, mut recipients, mut extensions) = (None, None, None, String::new());
         let (mut lmtp, mut proxy_protocol, mut trusted) = (false, false, Vec::new());
@@ -80,6 +82,7 @@ impl Arguments {
                 Long("lmtp") => lmtp = true,
                 Long("maildir") => maildir = Some(PathBuf::from(parser.value()?)),
                 Long("sink") => sink = Some(parser.value()?.parse_with(is_stored)?),
+                Long("trace") => trace = true,
                 Long("bare-newline") => policy = Some(parser.value()?.parse_with(smtp_tests::bare_newline)?),
                 Long("extensions") => extensions = extensions + "," + &parser.value()?.string()?,
                 Long("max-size") => size = Some(parser.value()?.parse::<u64>()?),
@@ -156,6 +159,7 @@ impl Arguments {
             trusted: (!trusted.is_empty()).then(|| trusting(trusted, &config)),
             config,
             maildir,
+            trace: trace.then_some(hostname),
             refused,
             refused_content,
             delay,

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> io::Result<()> {
-    let Arguments { runtime, listen, config, maildir, refused, refused_content, trusted, delay, tls, users } =
+    let Arguments { runtime, listen, config, maildir, trace, refused, refused_content, trusted, delay, tls, users } =
         arguments;
     let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT])?;
     let named = |name: String| move |error: io::Error| io::Error::new(error.kind(), format!("{name}: {error}"));
@@ -51,7 +51,7 @@ fn run(arguments: Arguments) -> io::Result<()> {
         None => None,
     };
     let record = Box::new(|entry| print(&entry));
-    let options = Arc::new(Options { maildir, refused, refused_content, trusted, users, record });
+    let options = Arc::new(Options { maildir, trace, refused, refused_content, trusted, users, record });
     let new_handler = move |connection: &_| Recorder::new(&options, connection);
     let service = Service::start_with_tls(runtime, &listen, config, tls, delay, new_handler).map_err(named(listen))?;
     print(&json!({ "event": "listening", "address": service.address().to_string() }));
