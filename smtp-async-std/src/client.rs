@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::AsyncReadExt;
 use smtp_proto::adapter::Error;
+use smtp_proto::adapter::serving::Next;
 use smtp_proto::adapter::tls::{ClientTls, TlsSide};
 use smtp_proto::client::{self, Config, Content, Envelope, Event, Outcome};
 use smtp_proto::transcript::{Entry, Tap};
@@ -17,7 +18,7 @@ use smtp_proto::wire::{Capabilities, Reply};
 use smtp_proto::{ApiMisuse, TlsInfo};
 
 use crate::channel::Channel;
-use crate::driver::{Driver, Next};
+use crate::driver::Driver;
 
 /// Octets of content read at a time.
 const PIECE: usize = 64 * 1024;

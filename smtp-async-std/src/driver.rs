@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use futures_io::{AsyncRead, AsyncWrite};
+use smtp_proto::adapter::serving::Next;
 use smtp_proto::adapter::{Error, ReadSize};
-use smtp_proto::{Machine, Step, TlsInfo};
+use smtp_proto::{Machine, Step};
 
 use crate::channel::Channel;
 use crate::deadline::within;
@@ -27,13 +28,6 @@ pub(crate) struct Driver<S, M> {
     input_ended: bool,
     unflushed: bool,
     broken: Option<io::Error>,
-}
-
-/// What a machine came to.
-pub(crate) enum Next<E> {
-    Event(E),
-    Decide,
-    Closed,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Driver<S, M> {
@@ -90,15 +84,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Driver<S, M> {
 
     /// The handshake of TLS, or as much of it as there is time for.
     async fn upgrade(&mut self) {
-        if !self.rx.is_empty() {
-            // What came in clear is not for TLS: the machine refuses it.
-            let _ = self.machine.tls_established(&mut self.rx, TlsInfo::default());
-            return;
-        }
         // The last of it may stay in a buffer of the stream.
         self.unflushed = true;
         let deadline = self.deadline();
-        let handshake = poll_fn(|context| self.channel.poll_handshake(context, &self.peer));
+        let handshake = poll_fn(|context| self.channel.poll_handshake(context, &self.peer, &mut self.rx));
         match within(deadline, handshake).await {
             // What does not fit fails the session.
             Some(Ok(tls)) => _ = self.machine.tls_established(&mut self.rx, tls),

@@ -17,10 +17,13 @@ mod channel;
 mod client;
 mod deadline;
 mod driver;
+mod listener;
 mod server;
 
 pub use client::{Client, Connector};
-pub use server::{Handle, Server, serve_connection};
+pub use listener::Listener;
+pub use server::{Server, serve_connection};
+pub use smtp_proto::adapter::serving::{ConnectionLimits, Handle, LocalAddress};
 #[cfg(feature = "tls")]
 pub use smtp_proto::adapter::tls;
 pub use smtp_proto::adapter::{Error, Service};

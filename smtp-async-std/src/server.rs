@@ -2,161 +2,150 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{Shutdown as HalfClose, SocketAddr};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use async_std::channel::{self, Receiver, Sender};
-use async_std::net::{TcpListener, TcpStream, ToSocketAddrs};
-use async_std::task;
+use async_std::net::ToSocketAddrs;
+use async_std::{channel, task};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::future::or;
-#[cfg(feature = "tls")]
-use smtp_proto::adapter::tls::ServerTls;
+use smtp_proto::adapter::serving::{
+    ConnectionLimits, Drive, Handle, LocalAddress, Next, Reception, Visit, all, listen, serve_session,
+};
 use smtp_proto::adapter::tls::TlsSide;
 use smtp_proto::adapter::{Error, Service};
-use smtp_proto::server::{self, Config, Connection, Handler, Shutdown, dispatch};
+use smtp_proto::server::{self, Connection, Event, Handler};
 
 use crate::channel::Channel;
-use crate::deadline::within;
-use crate::driver::{Driver, Next};
+use crate::deadline::sleep_until;
+use crate::driver::Driver;
+use crate::listener::Listener;
 
 /// How long nothing is accepted after accepting failed: the process is out of descriptors or memory.
 const RESPITE: Duration = Duration::from_millis(100);
 
-/// A server that listens.
-#[derive(Debug)]
+/// A server, with as many listeners as it is given, each with a service of its own.
+#[derive(Debug, Default)]
 pub struct Server {
-    listener: TcpListener,
-    service: Service,
-    stop: Handle,
-    stopped: Stopped,
-}
-
-/// Shuts a server down from elsewhere.
-#[derive(Debug, Clone)]
-pub struct Handle {
-    gently: Sender<Infallible>,
-    now: Sender<Infallible>,
-}
-
-/// Tells when a server shuts down: the channels, which never hold anything, are closed then.
-#[derive(Debug, Clone)]
-struct Stopped {
-    gently: Receiver<Infallible>,
-    now: Receiver<Infallible>,
-}
-
-impl Handle {
-    /// Takes no more connections, ends sessions when their transaction is over, and lets [`Server::serve`] return
-    /// when all have ended.
-    pub fn shut_down(&self) {
-        self.gently.close();
-    }
-
-    /// Like [`Handle::shut_down`], but transactions that run are broken off, too: their clients are told 421.
-    pub fn shut_down_now(&self) {
-        self.now.close();
-        self.gently.close();
-    }
-}
-
-impl Stopped {
-    fn new() -> (Handle, Self) {
-        let ((gently, gently_stopped), (now, now_stopped)) = (channel::bounded(1), channel::bounded(1));
-        (Handle { gently, now }, Self { gently: gently_stopped, now: now_stopped })
-    }
-
-    /// What comes behind the shutdown that was told last: gently, then at once, then nothing.
-    fn next(&self, told: Option<Shutdown>) -> Option<(&Receiver<Infallible>, Shutdown)> {
-        match told {
-            None => Some((&self.gently, Shutdown::AfterTransaction)),
-            Some(Shutdown::AfterTransaction) => Some((&self.now, Shutdown::Now)),
-            Some(Shutdown::Now) => None,
-        }
-    }
-
-    /// What `future` gives, or the next kind of shutdown when that comes first.
-    async fn unless<T>(&self, told: Option<Shutdown>, future: impl Future<Output = T>) -> Result<T, Shutdown> {
-        let Some((stopped, shutdown)) = self.next(told) else { return Ok(future.await) };
-        let stopped = async {
-            let _ = stopped.recv().await;
-            Err(shutdown)
-        };
-        or(stopped, async { Ok(future.await) }).await
-    }
+    entrances: Vec<(Listener, Service)>,
+    limits: ConnectionLimits,
+    handle: Handle,
 }
 
 impl Server {
-    /// Listens on the first of the addresses that can be had.
-    ///
-    /// # Errors
-    /// When none can.
-    pub async fn bind(address: impl ToSocketAddrs, config: Config) -> io::Result<Self> {
-        let (stop, stopped) = Stopped::new();
-        Ok(Self { listener: TcpListener::bind(address).await?, service: config.into(), stop, stopped })
+    /// A server that does not listen yet.
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// Has TLS, for STARTTLS and from the first octet on, as the configuration says.
-    #[cfg(feature = "tls")]
+    /// Listens on the first of the addresses that can be had. The service is a [`Service`], or just its configuration.
+    ///
+    /// IPv6 sockets take no IPv4 connections: call this twice, with `0.0.0.0` and `[::]`, to have both.
+    ///
+    /// # Errors
+    /// When no address can be had; [`InvalidInput`](io::ErrorKind::InvalidInput) for LMTP on port 25 (RFC 2033
+    /// section 5).
+    pub async fn bind(self, address: impl ToSocketAddrs, service: impl Into<Service>) -> io::Result<Self> {
+        let service = service.into();
+        let listener = listen(address.to_socket_addrs().await?, &service)?;
+        self.add(listener.try_into()?, service)
+    }
+
+    /// Listens on a Unix socket at this path. A socket that is there is replaced if nobody listens on it; the file is
+    /// removed when the server ends. Who may connect is up to the folder it is in.
+    ///
+    /// # Errors
+    /// When the path cannot be had: [`AddrInUse`](io::ErrorKind::AddrInUse) when somebody listens there or it is no
+    /// socket.
+    #[cfg(unix)]
+    pub fn bind_unix(self, path: impl AsRef<std::path::Path>, service: impl Into<Service>) -> io::Result<Self> {
+        let (listener, file) = smtp_proto::adapter::serving::listen_unix(path.as_ref())?;
+        self.add(Listener::try_from(listener)?.named(file), service.into())
+    }
+
+    /// Listens on a socket that is open already: TCP or Unix, of async-std or of the standard library.
+    ///
+    /// # Errors
+    /// When the system says no; [`InvalidInput`](io::ErrorKind::InvalidInput) for LMTP on port 25.
+    pub fn listen<L>(self, listener: L, service: impl Into<Service>) -> io::Result<Self>
+    where
+        L: TryInto<Listener, Error = io::Error>,
+    {
+        self.add(listener.try_into()?, service.into())
+    }
+
+    fn add(mut self, listener: Listener, service: Service) -> io::Result<Self> {
+        if let Some(address) = listener.address.tcp() {
+            service.check_port(address.port())?;
+        }
+        self.entrances.push((listener, service));
+        Ok(self)
+    }
+
+    /// How many connections it has at a time.
     #[must_use]
-    pub fn tls(self, tls: ServerTls) -> Self {
-        Self { service: self.service.tls(tls), ..self }
+    pub fn limits(self, limits: ConnectionLimits) -> Self {
+        Self { limits, ..self }
     }
 
-    /// Where it listens.
-    ///
-    /// # Errors
-    /// When the system does not say.
-    pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    /// Where it listens, in the order in which the listeners were added.
+    pub fn local_addresses(&self) -> Vec<LocalAddress> {
+        self.entrances.iter().map(|(listener, _)| listener.address.clone()).collect()
     }
 
     /// For shutting it down later.
     pub fn handle(&self) -> Handle {
-        self.stop.clone()
+        self.handle.clone()
     }
 
     /// Serves until it is shut down and the last session has ended. Each connection gets a handler of its own.
-    pub async fn serve<H: Handler + 'static>(self, mut new_handler: impl FnMut(&Connection) -> H) {
-        let Self { listener, service, stop: _stop, stopped } = self;
-        // Every session holds a sender; when all are gone, so are the sessions.
-        let (running, ended) = channel::bounded::<Infallible>(1);
-        let mut count = 0;
-        while let Ok(accepted) = stopped.unless(None, listener.accept()).await {
-            let Ok((stream, peer)) = accepted else {
-                task::sleep(RESPITE).await;
-                continue;
-            };
-            count += 1;
-            let connection = Connection::new(count, Some(peer));
-            let handler = new_handler(&connection);
-            let (service, stopped, running) = (service.clone(), stopped.clone(), running.clone());
-            task::spawn(async move {
-                session(stream, connection, service, handler, stopped).await;
-                drop(running);
-            });
-        }
-        drop((listener, running));
-        let _ = ended.recv().await;
+    pub async fn serve<H: Handler + 'static>(self, new_handler: impl FnMut(&Connection) -> H) {
+        let reception = Reception::new(self.handle, self.limits, new_handler);
+        let entrances = self.entrances.into_iter().enumerate();
+        all(entrances.map(|(number, (listener, service))| accept(number, listener, service, &reception))).await;
     }
 }
 
-async fn session<H: Handler>(
-    stream: TcpStream,
-    connection: Connection,
-    service: Service,
-    handler: H,
-    stopped: Stopped,
-) {
-    // Small writes are never to wait for the acknowledgement of earlier ones. What fails here fails again below.
-    let _ = stream.set_nodelay(true);
-    // The handler has been told how it ended.
-    let _ = run(Socket(stream), connection, service, handler, stopped).await;
+/// Serves whoever comes to a listener.
+async fn accept<F, H>(number: usize, listener: Listener, service: Service, reception: &Reception<F>)
+where
+    F: FnMut(&Connection) -> H,
+    H: Handler + 'static,
+{
+    let mut watch = reception.watch();
+    // Every session holds a sender; when all are gone, so are the sessions.
+    let (running, ended) = channel::bounded::<Infallible>(1);
+    loop {
+        let stopped = async {
+            watch.until_shutdown().await;
+            None
+        };
+        // In this order: nobody is let in any more once it is to stop.
+        let Some(accepted) = or(stopped, async { Some(listener.accept().await) }).await else { break };
+        let Ok(accepted) = accepted else {
+            task::sleep(RESPITE).await;
+            continue;
+        };
+        let received = reception.receive(number, accepted.addresses(), &service);
+        let (visit, handler) = match received {
+            Ok(received) => received,
+            Err(words) => {
+                accepted.turn_away(&words).await;
+                continue;
+            }
+        };
+        let (service, running) = (service.clone(), running.clone());
+        task::spawn(async move {
+            // The handler has been told how it ended.
+            let _ = run(accepted, service, handler, visit).await;
+            drop(running);
+        });
+    }
+    drop((listener, running));
+    let _ = ended.recv().await;
 }
 
-/// Serves one connection that was accepted elsewhere. The service is a [`Service`], or just its configuration.
+/// Serves one connection that was accepted elsewhere, until it ends or `handle` ends it. The service is a [`Service`],
+/// or just its configuration.
 ///
 /// # Errors
 /// When a decision of the handler does not fit. The end of the session, whatever it was, is told to the handler.
@@ -165,88 +154,56 @@ pub async fn serve_connection<S, H>(
     connection: Connection,
     service: impl Into<Service>,
     handler: H,
+    handle: &Handle,
 ) -> Result<(), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     H: Handler,
 {
-    let (_never, stopped) = Stopped::new();
-    run(stream, connection, service.into(), handler, stopped).await
+    run(stream, service.into(), handler, Visit::uncounted(connection, handle)).await
 }
 
-async fn run<S, H>(
-    stream: S,
-    connection: Connection,
-    service: Service,
-    mut handler: H,
-    stopped: Stopped,
-) -> Result<(), Error>
+async fn run<S, H>(stream: S, service: Service, handler: H, visit: Visit) -> Result<(), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     H: Handler,
 {
-    let peer = connection.peer.map_or_else(|| "a client".to_owned(), |peer| peer.to_string());
-    let (config, tls) = service.into_parts();
-    let mut machine = server::Server::new(config, smtp_proto::Instant::default());
-    if tls.is_none() {
-        machine.tls_unavailable();
-    }
-    let mut driver = Driver::new(Channel::new(stream, TlsSide::Server(tls)), machine, peer, Instant::now());
-    let (mut told, mut misuse) = (None, None);
-    loop {
-        let next = match stopped.unless(told, driver.next()).await {
-            Ok(next) => next?,
-            Err(shutdown) => {
-                told = Some(shutdown);
-                driver.machine.shut_down(shutdown);
-                continue;
-            }
-        };
-        match next {
-            Next::Event(event) => {
-                let deadline = driver.deadline();
-                let dispatched = dispatch(&mut handler, driver.machine.session(), event);
-                match within(deadline, dispatched).await {
-                    Some(Some(decision)) => misuse = misuse.or(driver.machine.decide(decision).err()),
-                    Some(None) => {}
-                    None => driver.machine.overdue(),
-                }
-            }
-            Next::Decide => {}
-            Next::Closed => break,
-        }
-    }
-    driver.linger().await;
-    misuse.map_or(Ok(()), |misuse| Err(Error::misuse(driver.peer(), misuse, None)))
+    let peer = visit.peer();
+    let (machine, tls) = service.into_machine();
+    let channel = Channel::new(stream, TlsSide::Server(tls));
+    serve_session(Driver::new(channel, machine, peer, Instant::now()), handler, visit).await
 }
 
-/// A socket that tells the peer when it closes: that of the runtime waits until it is dropped.
-struct Socket(TcpStream);
-
-impl AsyncRead for Socket {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, octets: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_read(context, octets)
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, octets)
+impl<S: AsyncRead + AsyncWrite + Unpin> Drive for Driver<S, server::Server> {
+    fn machine(&mut self) -> &mut server::Server {
+        &mut self.machine
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        octets: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(context, octets)
+    fn session(&self) -> &server::Session {
+        self.machine.session()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
+    fn peer(&self) -> &str {
+        self.peer()
     }
 
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.0.shutdown(HalfClose::Write))
+    fn next(&mut self) -> impl Future<Output = Result<Next<Event>, Error>> {
+        self.next()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.deadline()
+    }
+
+    fn linger(&mut self) -> impl Future<Output = ()> {
+        self.linger()
+    }
+
+    fn now() -> Instant {
+        Instant::now()
+    }
+
+    fn sleep_until(until: Option<Instant>) -> impl Future<Output = ()> {
+        sleep_until(until)
     }
 }

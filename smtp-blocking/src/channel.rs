@@ -41,13 +41,13 @@ impl<S: Stream> Channel<S> {
         if write { self.stream.set_write_timeout(timeout) } else { self.stream.set_read_timeout(timeout) }
     }
 
-    /// Begins TLS, or goes on with its handshake.
-    pub(crate) fn handshake(&mut self, peer: &str) -> io::Result<TlsInfo> {
+    /// Begins TLS, or goes on with its handshake. What has been read of it is taken out of `early`.
+    pub(crate) fn handshake(&mut self, peer: &str, early: &mut BytesMut) -> io::Result<TlsInfo> {
         let tunnel = match &mut self.tunnel {
             Some(tunnel) => tunnel,
             none => none.insert(self.side.begin(peer)?),
         };
-        tunnel.handshake(&mut Once::new(&mut self.stream))
+        tunnel.handshake(&mut Once::new(&mut self.stream), early)
     }
 
     /// Reads octets to the end of `into`, into so much room if the stream is in clear.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use smtp_proto::adapter::{Error, ReadSize};
-use smtp_proto::{Machine, Step, TlsInfo};
+use smtp_proto::{Machine, Step};
 
 use crate::channel::Channel;
 use crate::stream::Stream;
@@ -113,13 +113,8 @@ impl<S: Stream, M: Machine> Driver<S, M> {
 
     /// The handshake of TLS, or as much of it as there is time for.
     fn upgrade(&mut self) -> io::Result<()> {
-        if !self.rx.is_empty() {
-            // What came in clear is not for TLS: the machine refuses it.
-            let _ = self.machine.tls_established(&mut self.rx, TlsInfo::default());
-            return Ok(());
-        }
         self.limit(true, Some(STALL)).and(self.limit(false, self.attention))?;
-        match self.channel.handshake(&self.peer) {
+        match self.channel.handshake(&self.peer, &mut self.rx) {
             // What does not fit fails the session.
             Ok(tls) => _ = self.machine.tls_established(&mut self.rx, tls),
             Err(error) if waited(&error) => return Err(error),

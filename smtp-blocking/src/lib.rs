@@ -14,12 +14,15 @@ mod channel;
 mod client;
 mod driver;
 mod handler;
+mod listener;
 mod server;
 mod stream;
 
 pub use client::{Client, Connector};
 pub use handler::Handler;
-pub use server::{Handle, Server, serve_connection};
+pub use listener::Listener;
+pub use server::{Server, serve_connection};
+pub use smtp_proto::adapter::serving::{ConnectionLimits, Handle, LocalAddress};
 #[cfg(feature = "tls")]
 pub use smtp_proto::adapter::tls;
 pub use smtp_proto::adapter::{Error, Service};

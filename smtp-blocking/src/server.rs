@@ -1,21 +1,22 @@
 //! The server: listen, serve, shut down.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::net::ToSocketAddrs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, Builder, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-#[cfg(feature = "tls")]
-use smtp_proto::adapter::tls::ServerTls;
+use smtp_proto::Machine;
+use smtp_proto::adapter::serving::{ConnectionLimits, Handle, LocalAddress, Reception, Visit, Watch, listen};
 use smtp_proto::adapter::tls::TlsSide;
 use smtp_proto::adapter::{Error, Service};
-use smtp_proto::server::{self, Config, Connection, Shutdown};
+use smtp_proto::server::Connection;
 
 use crate::channel::Channel;
 use crate::driver::{Driver, Next};
 use crate::handler::{Handler, dispatch};
+use crate::listener::{Accepted, Listener};
 use crate::stream::Stream;
 
 /// How long nothing is accepted after accepting failed: the process is out of descriptors, threads or memory.
@@ -24,136 +25,176 @@ const RESPITE: Duration = Duration::from_millis(100);
 /// How often a session that waits looks whether the server shuts down.
 const ATTENTION: Duration = Duration::from_millis(200);
 
-/// A server that listens.
-#[derive(Debug)]
-pub struct Server {
-    listener: TcpListener,
-    service: Service,
-    stop: Arc<Stop>,
-}
+/// How long to wait for a thread that was woken before it is woken again.
+const INSISTENCE: Duration = Duration::from_millis(10);
 
-/// How a server is to stop, if it is.
+/// A server, with as many listeners as it is given, each with a service of its own.
 #[derive(Debug, Default)]
-struct Stop {
-    gently: AtomicBool,
-    now: AtomicBool,
-}
-
-impl Stop {
-    fn is_on(&self) -> bool {
-        self.kind().is_some()
-    }
-
-    fn kind(&self) -> Option<Shutdown> {
-        let gently = self.gently.load(Ordering::Acquire).then_some(Shutdown::AfterTransaction);
-        if self.now.load(Ordering::Acquire) { Some(Shutdown::Now) } else { gently }
-    }
-}
-
-/// Shuts a server down from elsewhere.
-#[derive(Debug, Clone)]
-pub struct Handle {
-    stop: Arc<Stop>,
-    address: Option<SocketAddr>,
-}
-
-impl Handle {
-    /// Takes no more connections, ends sessions when their transaction is over, and lets [`Server::serve`] return
-    /// when all have ended.
-    pub fn shut_down(&self) {
-        self.stop.gently.store(true, Ordering::Release);
-        self.wake();
-    }
-
-    /// Like [`Handle::shut_down`], but transactions that run are broken off, too: their clients are told 421.
-    pub fn shut_down_now(&self) {
-        self.stop.now.store(true, Ordering::Release);
-        self.wake();
-    }
-
-    fn wake(&self) {
-        // The listener waits for a connection; this is one.
-        if let Some(address) = self.address {
-            drop(TcpStream::connect_timeout(&address, Duration::from_secs(1)));
-        }
-    }
+pub struct Server {
+    entrances: Vec<(Listener, Service)>,
+    limits: ConnectionLimits,
+    handle: Handle,
 }
 
 impl Server {
-    /// Listens on the first of the addresses that can be had.
-    ///
-    /// # Errors
-    /// When none can.
-    pub fn bind(address: impl ToSocketAddrs, config: Config) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
-        Ok(Self { listener, service: config.into(), stop: Arc::default() })
+    /// A server that does not listen yet.
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// Has TLS, for STARTTLS and from the first octet on, as the configuration says.
-    #[cfg(feature = "tls")]
+    /// Listens on the first of the addresses that can be had. The service is a [`Service`], or just its configuration.
+    ///
+    /// IPv6 sockets take no IPv4 connections: call this twice, with `0.0.0.0` and `[::]`, to have both.
+    ///
+    /// # Errors
+    /// When no address can be had; [`InvalidInput`](io::ErrorKind::InvalidInput) for LMTP on port 25 (RFC 2033
+    /// section 5).
+    pub fn bind(self, address: impl ToSocketAddrs, service: impl Into<Service>) -> io::Result<Self> {
+        let service = service.into();
+        let listener = listen(address.to_socket_addrs()?, &service)?;
+        self.add(listener.try_into()?, service)
+    }
+
+    /// Listens on a Unix socket at this path. A socket that is there is replaced if nobody listens on it; the file is
+    /// removed when the server ends. Who may connect is up to the folder it is in.
+    ///
+    /// # Errors
+    /// When the path cannot be had: [`AddrInUse`](io::ErrorKind::AddrInUse) when somebody listens there or it is no
+    /// socket.
+    #[cfg(unix)]
+    pub fn bind_unix(self, path: impl AsRef<std::path::Path>, service: impl Into<Service>) -> io::Result<Self> {
+        let (listener, file) = smtp_proto::adapter::serving::listen_unix(path.as_ref())?;
+        self.add(Listener::try_from(listener)?.named(file), service.into())
+    }
+
+    /// Listens on a socket that is open already: TCP or Unix.
+    ///
+    /// # Errors
+    /// When the system says no; [`InvalidInput`](io::ErrorKind::InvalidInput) for LMTP on port 25.
+    pub fn listen<L>(self, listener: L, service: impl Into<Service>) -> io::Result<Self>
+    where
+        L: TryInto<Listener, Error = io::Error>,
+    {
+        self.add(listener.try_into()?, service.into())
+    }
+
+    fn add(mut self, listener: Listener, service: Service) -> io::Result<Self> {
+        if let Some(address) = listener.address.tcp() {
+            service.check_port(address.port())?;
+        }
+        self.entrances.push((listener, service));
+        Ok(self)
+    }
+
+    /// How many connections it has at a time.
     #[must_use]
-    pub fn tls(self, tls: ServerTls) -> Self {
-        Self { service: self.service.tls(tls), ..self }
+    pub fn limits(self, limits: ConnectionLimits) -> Self {
+        Self { limits, ..self }
     }
 
-    /// Where it listens.
-    ///
-    /// # Errors
-    /// When the system does not say.
-    pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    /// Where it listens, in the order in which the listeners were added.
+    pub fn local_addresses(&self) -> Vec<LocalAddress> {
+        self.entrances.iter().map(|(listener, _)| listener.address.clone()).collect()
     }
 
     /// For shutting it down later.
     pub fn handle(&self) -> Handle {
-        let reachable = |address: SocketAddr| {
-            let ip = match address.ip() {
-                IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-                IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-                ip => ip,
-            };
-            SocketAddr::new(ip, address.port())
-        };
-        Handle { stop: Arc::clone(&self.stop), address: self.local_address().ok().map(reachable) }
+        self.handle.clone()
     }
 
     /// Serves until it is shut down and the last session has ended. Each connection gets a handler and a thread of
     /// its own.
-    pub fn serve<H: Handler>(self, mut new_handler: impl FnMut(&Connection) -> H) {
-        let Self { listener, service, stop } = self;
-        let stop = &*stop;
-        let mut count = 0;
+    pub fn serve<H: Handler>(self, new_handler: impl FnMut(&Connection) -> H + Send) {
+        let (handle, reception) = (self.handle.clone(), &Reception::new(self.handle, self.limits, new_handler));
+        let knocks: Vec<_> = self.entrances.iter().map(|(listener, _)| listener.knock.clone()).collect();
+        // To be fetched, so that none is lost where a thread cannot be had.
+        let entrances: Vec<_> = self.entrances.into_iter().map(|entrance| Mutex::new(Some(entrance))).collect();
         thread::scope(|scope| {
-            while !stop.is_on() {
-                let Ok((stream, peer)) = listener.accept() else {
-                    thread::sleep(RESPITE);
-                    continue;
-                };
-                if stop.is_on() {
-                    break;
-                }
-                count += 1;
-                let connection = Connection::new(count, Some(peer));
-                let handler = new_handler(&connection);
-                let service = service.clone();
-                let session = move || session(stream, connection, service, handler, stop);
-                if thread::Builder::new().name(format!("smtp {count}")).spawn_scoped(scope, session).is_err() {
-                    thread::sleep(RESPITE);
+            let accepting: Vec<_> = (entrances.iter().enumerate())
+                .filter_map(|(number, entrance)| {
+                    let accept = move || {
+                        let entrance = entrance.lock().unwrap_or_else(PoisonError::into_inner).take();
+                        if let Some((listener, service)) = entrance {
+                            accept(scope, number, &listener, &service, reception);
+                        }
+                    };
+                    started(scope, &format!("smtp listener {number}"), &mut reception.watch(), accept)
+                })
+                .collect();
+            if !accepting.is_empty() {
+                handle.wait();
+            }
+            for (thread, knock) in accepting.iter().zip(knocks) {
+                while !thread.is_finished() {
+                    knock.knock();
+                    thread::sleep(INSISTENCE);
                 }
             }
-            drop(listener);
         });
     }
 }
 
-fn session<H: Handler>(stream: TcpStream, connection: Connection, service: Service, handler: H, stop: &Stop) {
-    // Small writes are never to wait for the acknowledgement of earlier ones. What fails here fails again below.
-    let _ = stream.set_nodelay(true);
-    // The handler has been told how it ended. A panic in it ends this session and no other.
-    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(stream, connection, service, handler, stop)));
+/// Starts a thread, as soon as one can be had.
+fn started<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: &str,
+    watch: &mut Watch,
+    run: impl Fn() + Copy + Send + 'scope,
+) -> Option<ScopedJoinHandle<'scope, ()>> {
+    while watch.shutdown().is_none() {
+        match Builder::new().name(name.to_owned()).spawn_scoped(scope, run) {
+            Ok(thread) => return Some(thread),
+            Err(_) => thread::sleep(RESPITE),
+        }
+    }
+    None
 }
 
-/// Serves one connection that was accepted elsewhere. The service is a [`Service`], or just its configuration.
+/// Serves whoever comes to a listener.
+fn accept<'scope, F, H>(
+    scope: &'scope Scope<'scope, '_>,
+    number: usize,
+    listener: &Listener,
+    service: &Service,
+    reception: &Reception<F>,
+) where
+    F: FnMut(&Connection) -> H,
+    H: Handler + 'scope,
+{
+    let mut watch = reception.watch();
+    while watch.shutdown().is_none() {
+        let Ok(accepted) = listener.accept() else {
+            thread::sleep(RESPITE);
+            continue;
+        };
+        if watch.shutdown().is_some() {
+            break;
+        }
+        let received = reception.receive(number, accepted.addresses(), service);
+        let (visit, handler) = match received {
+            Ok(received) => received,
+            Err(words) => {
+                accepted.turn_away(&words);
+                continue;
+            }
+        };
+        let (name, service) = (format!("smtp {}", visit.connection.id), service.clone());
+        let session = move || {
+            // The handler has been told how it ended. A panic in it ends this session and no other.
+            let _ = catch_unwind(AssertUnwindSafe(|| match accepted {
+                Accepted::Tcp(stream, _) => run(stream, service, handler, visit),
+                #[cfg(unix)]
+                Accepted::Unix(stream) => run(stream, service, handler, visit),
+            }));
+        };
+        if Builder::new().name(name).spawn_scoped(scope, session).is_err() {
+            thread::sleep(RESPITE);
+        }
+    }
+}
+
+/// Serves one connection that was accepted elsewhere, until it ends or `handle` ends it. The service is a [`Service`],
+/// or just its configuration.
 ///
 /// # Errors
 /// When a decision of the handler does not fit. The end of the session, whatever it was, is told to the handler.
@@ -162,30 +203,28 @@ pub fn serve_connection<S, H>(
     connection: Connection,
     service: impl Into<Service>,
     handler: H,
+    handle: &Handle,
 ) -> Result<(), Error>
 where
     S: Stream,
     H: Handler,
 {
-    run(stream, connection, service.into(), handler, &Stop::default())
+    run(stream, service.into(), handler, Visit::uncounted(connection, handle))
 }
 
-fn run<S, H>(stream: S, connection: Connection, service: Service, mut handler: H, stop: &Stop) -> Result<(), Error>
+fn run<S, H>(stream: S, service: Service, mut handler: H, visit: Visit) -> Result<(), Error>
 where
     S: Stream,
     H: Handler,
 {
-    let peer = connection.peer.map_or_else(|| "a client".to_owned(), |peer| peer.to_string());
-    let (config, tls) = service.into_parts();
-    let mut machine = server::Server::new(config, smtp_proto::Instant::default());
-    if tls.is_none() {
-        machine.tls_unavailable();
-    }
-    let mut driver =
-        Driver::new(Channel::new(stream, TlsSide::Server(tls)), machine, peer, Instant::now(), Some(ATTENTION));
+    let peer = visit.peer();
+    let (machine, tls) = service.into_machine();
+    let channel = Channel::new(stream, TlsSide::Server(tls));
+    let mut driver = Driver::new(channel, machine, peer, Instant::now(), Some(ATTENTION));
+    let Visit { mut watch, .. } = visit;
     let mut misuse = None;
     loop {
-        if let Some(shutdown) = stop.kind() {
+        if let Some(shutdown) = watch.shutdown_by_now() {
             driver.machine.shut_down(shutdown);
         }
         match driver.next()? {
@@ -194,6 +233,8 @@ where
                     misuse = misuse.or(driver.machine.decide(decision).err());
                 }
             }
+            // The goodbye takes too long.
+            Next::Waiting if watch.is_overtime() => driver.machine.connection_lost(),
             Next::Decide | Next::Waiting => {}
             Next::Closed => break,
         }

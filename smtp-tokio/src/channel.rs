@@ -28,13 +28,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         Self { stream, tunnel: None, side }
     }
 
-    /// Begins TLS, or goes on with its handshake.
-    pub(crate) fn poll_handshake(&mut self, context: &mut Context<'_>, peer: &str) -> Poll<io::Result<TlsInfo>> {
+    /// Begins TLS, or goes on with its handshake. What has been read of it is taken out of `early`.
+    pub(crate) fn poll_handshake(
+        &mut self,
+        context: &mut Context<'_>,
+        peer: &str,
+        early: &mut BytesMut,
+    ) -> Poll<io::Result<TlsInfo>> {
         let tunnel = match &mut self.tunnel {
             Some(tunnel) => tunnel,
             none => none.insert(self.side.begin(peer)?),
         };
-        polled(tunnel.handshake(&mut Lent { stream: &mut self.stream, context }))
+        polled(tunnel.handshake(&mut Lent { stream: &mut self.stream, context }, early))
     }
 
     /// Reads octets to the end of `into`, into so much room if the stream is in clear.

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use smtp_proto::adapter::Error;
+use smtp_proto::adapter::serving::Next;
 use smtp_proto::adapter::tls::{ClientTls, TlsSide};
 use smtp_proto::client::{self, Config, Content, Envelope, Event, Outcome};
 use smtp_proto::transcript::{Entry, Tap};
@@ -16,7 +17,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::channel::Channel;
-use crate::driver::{Driver, Next};
+use crate::deadline::now;
+use crate::driver::Driver;
 
 /// Octets of content read at a time.
 const PIECE: usize = 64 * 1024;
@@ -96,7 +98,7 @@ impl Connector {
             machine.set_transcript(tap);
         }
         let channel = Channel::new(stream, TlsSide::Client(self.tls));
-        let mut client = Client { driver: Driver::new(channel, machine, peer.to_owned(), Instant::now()) };
+        let mut client = Client { driver: Driver::new(channel, machine, peer.to_owned(), now()) };
         client.until(|event| matches!(event, Event::Ready).then_some(())).await?;
         Ok(client)
     }

@@ -6,12 +6,13 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
+use smtp_proto::adapter::serving::Next;
 use smtp_proto::adapter::{Error, ReadSize};
-use smtp_proto::{Machine, Step, TlsInfo};
+use smtp_proto::{Machine, Step};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::channel::Channel;
-use crate::deadline::within;
+use crate::deadline::{now, within};
 
 /// How long to wait for the peer when all is said.
 const LINGER: Duration = Duration::from_secs(2);
@@ -27,13 +28,6 @@ pub(crate) struct Driver<S, M> {
     input_ended: bool,
     unflushed: bool,
     broken: Option<io::Error>,
-}
-
-/// What a machine came to.
-pub(crate) enum Next<E> {
-    Event(E),
-    Decide,
-    Closed,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Driver<S, M> {
@@ -60,8 +54,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Driver<S, M> {
     /// Runs the machine to its next event. May be dropped at any await: nothing is lost, call it again.
     pub(crate) async fn next(&mut self) -> Result<Next<M::Event>, Error> {
         loop {
-            let now = smtp_proto::Instant::since_epoch(self.epoch.elapsed());
-            let step = self.machine.step(now, &mut self.rx);
+            let moment = smtp_proto::Instant::since_epoch(now().saturating_duration_since(self.epoch));
+            let step = self.machine.step(moment, &mut self.rx);
             match step.map_err(|error| Error::new(&self.peer, error, self.broken.take()))? {
                 Step::Event(event) => return Ok(Next::Event(event)),
                 Step::Decide => return Ok(Next::Decide),
@@ -70,8 +64,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Driver<S, M> {
                 Step::UpgradeTls => self.upgrade().await,
                 Step::Close => {
                     // The peer may be gone already: all is said anyhow.
-                    let _ = within(Some(Instant::now() + LINGER), poll_fn(|context| self.channel.poll_close(context)))
-                        .await;
+                    let _ = within(Some(now() + LINGER), poll_fn(|context| self.channel.poll_close(context))).await;
                     return Ok(Next::Closed);
                 }
             }
@@ -80,7 +73,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Driver<S, M> {
 
     /// Waits for the peer to close as well.
     pub(crate) async fn linger(&mut self) {
-        self.channel.linger(Instant::now() + LINGER).await;
+        self.channel.linger(now() + LINGER).await;
     }
 
     /// When the machine wants to be called at the latest.
@@ -90,15 +83,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Driver<S, M> {
 
     /// The handshake of TLS, or as much of it as there is time for.
     async fn upgrade(&mut self) {
-        if !self.rx.is_empty() {
-            // What came in clear is not for TLS: the machine refuses it.
-            let _ = self.machine.tls_established(&mut self.rx, TlsInfo::default());
-            return;
-        }
         // The last of it may stay in a buffer of the stream.
         self.unflushed = true;
         let deadline = self.deadline();
-        let handshake = poll_fn(|context| self.channel.poll_handshake(context, &self.peer));
+        let handshake = poll_fn(|context| self.channel.poll_handshake(context, &self.peer, &mut self.rx));
         match within(deadline, handshake).await {
             // What does not fit fails the session.
             Some(Ok(tls)) => _ = self.machine.tls_established(&mut self.rx, tls),

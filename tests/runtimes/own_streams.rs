@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::thread;
 use std::time::Duration;
 
+use smtp_proto::adapter::serving::Handle;
 use smtp_proto::client::Outcome;
 use smtp_proto::server::{CloseReason, Connection};
 
@@ -118,7 +119,10 @@ fn has_arrived(outcome: &Outcome, heard: &Receiver<(u64, Heard)>) {
 
 macro_rules! asynchronous {
     ($adapter:ident, $ours:ident, $theirs:ident, $ear:ident) => {{
-        let server = $adapter::serve_connection($theirs, Connection::new(1, None), Arc::new(server_config()), $ear);
+        let server = async {
+            let (connection, config) = (Connection::new(1, None), Arc::new(server_config()));
+            $adapter::serve_connection($theirs, connection, config, $ear, &Handle::new()).await
+        };
         let client = async {
             let mut client = $adapter::Connector::new(client_config()).connect_over($ours, "the other end").await?;
             let outcome = client.send(envelope("jane", &["joe"]), CONTENT).await?;
@@ -168,7 +172,8 @@ where
 fn over_threads<S: smtp_blocking::Stream + Send + 'static>((ours, theirs): (S, S)) {
     let (ear, heard) = ear();
     let server = thread::spawn(move || {
-        smtp_blocking::serve_connection(theirs, Connection::new(1, None), Arc::new(server_config()), ear)
+        let (connection, config) = (Connection::new(1, None), Arc::new(server_config()));
+        smtp_blocking::serve_connection(theirs, connection, config, ear, &Handle::new())
     });
     let mut client = smtp_blocking::Connector::new(client_config()).connect_over(ours, "the other end").unwrap();
     let outcome = client.send(envelope("jane", &["joe"]), CONTENT).unwrap();

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use smtp_blocking::Handler;
+use smtp_proto::adapter::serving::Handle;
 use smtp_proto::adapter::tls::ServerTls;
 use smtp_proto::adapter::{self, Error};
 use smtp_proto::client::{self, Envelope, Outcome};
@@ -187,7 +188,7 @@ impl Server {
     }
 
     pub(super) fn port(&self) -> u16 {
-        self.service.address().port()
+        self.service.address().tcp().unwrap().port()
     }
 
     pub(super) fn address(&self) -> String {
@@ -226,17 +227,17 @@ where
     H: server::Handler + Handler,
 {
     stream.set_nonblocking(runtime != Runtime::Blocking).unwrap();
-    let (connection, service) = (server::Connection::new(1, None), service.into());
+    let (connection, service, handle) = (server::Connection::new(1, None), service.into(), Handle::new());
     let served = match runtime {
         Runtime::Tokio => on_tokio(async {
             let stream = tokio::net::TcpStream::from_std(stream).unwrap();
-            smtp_tokio::serve_connection(stream, connection, service, handler).await
+            smtp_tokio::serve_connection(stream, connection, service, handler, &handle).await
         }),
         Runtime::AsyncStd => {
             let stream = async_std::net::TcpStream::from(stream);
-            async_std::task::block_on(smtp_async_std::serve_connection(stream, connection, service, handler))
+            async_std::task::block_on(smtp_async_std::serve_connection(stream, connection, service, handler, &handle))
         }
-        Runtime::Blocking => smtp_blocking::serve_connection(stream, connection, service, handler),
+        Runtime::Blocking => smtp_blocking::serve_connection(stream, connection, service, handler, &handle),
     };
     served.unwrap();
 }

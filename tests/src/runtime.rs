@@ -2,8 +2,12 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::TcpListener;
+#[cfg(unix)]
+use std::os::unix::net::UnixListener;
 use std::path::Path;
+#[cfg(unix)]
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -11,8 +15,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bytes::Bytes;
-use smtp_proto::adapter::Error;
+use smtp_proto::adapter::serving::{ConnectionLimits, Handle, LocalAddress};
 use smtp_proto::adapter::tls::{ClientTls, ServerTls};
+use smtp_proto::adapter::{self, Error};
 use smtp_proto::client::{self, Envelope, Outcome};
 use smtp_proto::sasl::Credentials;
 use smtp_proto::server::{
@@ -57,9 +62,66 @@ impl FromStr for Runtime {
 
 /// A server that runs on a thread of its own.
 pub struct Service {
-    address: SocketAddr,
-    shut_down: Box<dyn Fn(bool) + Send + Sync>,
+    addresses: Vec<LocalAddress>,
+    handle: Handle,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Where and how a server listens.
+#[derive(Default)]
+pub struct Options {
+    listeners: Vec<(Listen, adapter::Service)>,
+    /// How long the handlers pause before every answer.
+    pub pause: Duration,
+    /// How many connections there may be at a time.
+    pub limits: ConnectionLimits,
+}
+
+/// A socket to listen on.
+enum Listen {
+    /// `host:port`.
+    At(String),
+    /// `unix:path`.
+    #[cfg(unix)]
+    Path(PathBuf),
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(UnixListener),
+}
+
+impl Options {
+    /// Nowhere yet; without pauses.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// At `host:port`, or `unix:path`.
+    #[must_use]
+    pub fn at(self, address: &str, service: impl Into<adapter::Service>) -> Self {
+        #[cfg(unix)]
+        if let Some(path) = address.strip_prefix("unix:") {
+            return self.with(Listen::Path(path.into()), service.into());
+        }
+        self.with(Listen::At(address.to_owned()), service.into())
+    }
+
+    /// On a socket that is open already.
+    #[must_use]
+    pub fn on_tcp(self, listener: TcpListener, service: impl Into<adapter::Service>) -> Self {
+        self.with(Listen::Tcp(listener), service.into())
+    }
+
+    /// On a socket that is open already.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn on_unix(self, listener: UnixListener, service: impl Into<adapter::Service>) -> Self {
+        self.with(Listen::Unix(listener), service.into())
+    }
+
+    fn with(mut self, listen: Listen, service: adapter::Service) -> Self {
+        self.listeners.push((listen, service));
+        self
+    }
 }
 
 impl Service {
@@ -87,68 +149,96 @@ impl Service {
         config: server::Config,
         tls: Option<ServerTls>,
         pause: Duration,
+        new_handler: impl FnMut(&Connection) -> H + Send + 'static,
+    ) -> io::Result<Self> {
+        let mut service = adapter::Service::new(config);
+        if let Some(tls) = tls {
+            service = service.tls(tls);
+        }
+        Self::start_with(runtime, Options { pause, ..Options::new().at(listen, service) }, new_handler)
+    }
+
+    /// The same with as many listeners as there are in the options.
+    ///
+    /// # Errors
+    /// When an address cannot be had.
+    pub fn start_with<H: smtp_blocking::Handler + 'static>(
+        runtime: Runtime,
+        options: Options,
         mut new_handler: impl FnMut(&Connection) -> H + Send + 'static,
     ) -> io::Result<Self> {
-        type Listening = io::Result<(SocketAddr, Box<dyn Fn(bool) + Send + Sync>)>;
-        let (tell, told) = mpsc::channel::<Listening>();
-        let listen = listen.to_owned();
+        let Options { listeners, pause, limits } = options;
+        let (tell, told) = mpsc::channel();
         let mut paused = move |connection: &Connection| Paused { handler: new_handler(connection), pause, runtime };
         let thread = thread::Builder::new().name(format!("server on {}", runtime.name())).spawn(move || {
-            macro_rules! serve {
-                ($server:expr, $serve:expr) => {
-                    match $server.and_then(|server| Ok((server.local_address()?, server))) {
-                        Err(error) => drop(tell.send(Err(error))),
-                        Ok((address, server)) => {
-                            let handle = server.handle();
-                            let server = match tls {
-                                Some(tls) => server.tls(tls),
-                                None => server,
-                            };
+            macro_rules! listening {
+                ($adapter:ident $($wait:tt)*) => {{
+                    let mut server = Ok($adapter::Server::new().limits(limits));
+                    for (listen, service) in listeners {
+                        let Ok(sofar) = server else { break };
+                        server = match listen {
+                            Listen::At(address) => sofar.bind(address, service) $($wait)*,
+                            #[cfg(unix)]
+                            Listen::Path(path) => sofar.bind_unix(path, service),
+                            Listen::Tcp(listener) => sofar.listen(listener, service),
+                            #[cfg(unix)]
+                            Listen::Unix(listener) => sofar.listen(listener, service),
+                        };
+                    }
+                    match server {
+                        Err(error) => {
                             // The other end waits for this.
-                            let _ = tell.send(Ok((
-                                address,
-                                Box::new(move |now| if now { handle.shut_down_now() } else { handle.shut_down() }),
-                            )));
-                            $serve(server)
+                            let _ = tell.send(Err(error));
+                            return;
+                        }
+                        Ok(server) => {
+                            let _ = tell.send(Ok((server.local_addresses(), server.handle())));
+                            server
                         }
                     }
-                };
+                }};
             }
             match runtime {
                 Runtime::Tokio => match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
                     Err(error) => drop(tell.send(Err(error))),
-                    Ok(tokio) => serve!(
-                        tokio.block_on(smtp_tokio::Server::bind(listen.as_str(), config)),
-                        |server: smtp_tokio::Server| tokio.block_on(server.serve(&mut paused))
-                    ),
+                    Ok(tokio) => tokio.block_on(async { listening!(smtp_tokio.await).serve(&mut paused).await }),
                 },
-                Runtime::AsyncStd => serve!(
-                    async_std::task::block_on(smtp_async_std::Server::bind(listen.as_str(), config)),
-                    |server: smtp_async_std::Server| async_std::task::block_on(server.serve(&mut paused))
-                ),
-                Runtime::Blocking => {
-                    let server = smtp_blocking::Server::bind(listen.as_str(), config);
-                    serve!(server, |server: smtp_blocking::Server| server.serve(&mut paused));
+                Runtime::AsyncStd => {
+                    async_std::task::block_on(async { listening!(smtp_async_std.await).serve(&mut paused).await });
                 }
+                Runtime::Blocking => listening!(smtp_blocking).serve(&mut paused),
             }
         })?;
-        let (address, shut_down) = told.recv().map_err(|_| io::Error::other("the server did not start"))??;
-        Ok(Self { address, shut_down, thread: Mutex::new(Some(thread)) })
+        let (addresses, handle) = told.recv().map_err(|_| io::Error::other("the server did not start"))??;
+        Ok(Self { addresses, handle, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Where it listens first; as text `address:port`, or `unix:path`.
+    ///
+    /// # Panics
+    /// When it listens nowhere.
+    pub fn address(&self) -> &LocalAddress {
+        &self.addresses[0]
+    }
+
+    /// Where it listens, in the order of the options.
+    pub fn addresses(&self) -> &[LocalAddress] {
+        &self.addresses
+    }
+
+    /// The server's handle.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
     }
 
     /// Begins to shut down; [`Service::wait`] waits for the end.
     pub fn shut_down(&self) {
-        (self.shut_down)(false);
+        self.handle.shut_down();
     }
 
     /// The same without waiting for transactions that run.
     pub fn shut_down_now(&self) {
-        (self.shut_down)(true);
+        self.handle.shut_down_now();
     }
 
     /// Waits until it has been shut down and the last session has ended.

@@ -1,7 +1,9 @@
-//! What the adapters share that is neither protocol nor runtime: errors, TLS, how much they read at a time.
+//! What the adapters share that is neither protocol nor runtime: errors, TLS, how much they read at a time, and what
+//! servers are around their sessions.
 
 mod error;
 mod service;
+pub mod serving;
 #[cfg(feature = "rustls")]
 pub mod tls;
 #[cfg(not(feature = "rustls"))]

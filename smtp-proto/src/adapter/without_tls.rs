@@ -43,7 +43,7 @@ pub struct Tunnel(Infallible);
 
 #[allow(missing_docs, clippy::missing_errors_doc, reason = "cannot be called")]
 impl Tunnel {
-    pub fn handshake(&mut self, _io: &mut (impl Read + Write)) -> io::Result<TlsInfo> {
+    pub fn handshake(&mut self, _io: &mut (impl Read + Write), _early: &mut BytesMut) -> io::Result<TlsInfo> {
         match self.0 {}
     }
 

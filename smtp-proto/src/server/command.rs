@@ -246,8 +246,8 @@ impl Server {
     }
 
     pub(super) fn refuse_chunk(&mut self, chunk: Chunk, refusal: Reply, stray: bool) {
-        self.reset(ResetReason::Refused(refusal.clone()));
-        self.state = State::Content(Content::refused(&self.config, self.now, chunk, refusal, stray));
+        self.state = State::Content(Content::unwanted(&self.config, self.now, chunk, stray));
+        self.refuse_content(refusal);
     }
 
     /// BDAT. Whatever becomes of it, its octets are read (BDAT-005).

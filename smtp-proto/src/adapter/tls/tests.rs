@@ -102,6 +102,8 @@ impl Authority {
 struct Both {
     client: (Tunnel, End),
     server: (Tunnel, End),
+    /// What the server is given before it reads.
+    early: BytesMut,
 }
 
 type Shaken = (io::Result<TlsInfo>, io::Result<TlsInfo>);
@@ -112,6 +114,7 @@ impl Both {
         Self {
             client: (TlsSide::Client(Some(client)).begin(peer).unwrap(), ours),
             server: (TlsSide::Server(Some(server)).begin("a client").unwrap(), theirs),
+            early: BytesMut::new(),
         }
     }
 
@@ -119,8 +122,8 @@ impl Both {
     fn shake(&mut self) -> Shaken {
         let (mut client, mut server) = (None, None);
         while client.is_none() || server.is_none() {
-            client = client.or_else(|| done(self.client.0.handshake(&mut self.client.1)));
-            server = server.or_else(|| done(self.server.0.handshake(&mut self.server.1)));
+            client = client.or_else(|| done(self.client.0.handshake(&mut self.client.1, &mut BytesMut::new())));
+            server = server.or_else(|| done(self.server.0.handshake(&mut self.server.1, &mut self.early)));
             // What is left of the handshake goes with what follows.
             _ = (self.client.0.flush(&mut self.client.1), self.server.0.flush(&mut self.server.1));
             if client.as_ref().is_some_and(Result::is_err) {
@@ -283,8 +286,8 @@ fn a_peer_without_tls_is_recognised() {
         let (mut ours, theirs) = pipe();
         let mut client = TlsSide::Client(Some(authority.client())).begin("mail.example").unwrap();
         theirs.outgoing.borrow_mut().octets.extend(words);
-        assert_eq!(problem(client.handshake(&mut ours)), TlsProblem::NotTls);
-        assert_eq!(problem(client.handshake(&mut ours)), TlsProblem::NotTls, "it lasts");
+        assert_eq!(problem(client.handshake(&mut ours, &mut BytesMut::new())), TlsProblem::NotTls);
+        assert_eq!(problem(client.handshake(&mut ours, &mut BytesMut::new())), TlsProblem::NotTls, "it lasts");
         let written = client.write_vectored(&mut ours, &[IoSlice::new(b"QUIT\r\n")]);
         assert_eq!(written.unwrap_err().kind(), ErrorKind::NotConnected);
     }
@@ -292,7 +295,29 @@ fn a_peer_without_tls_is_recognised() {
     let server = authority.server("mail.example", |_| {});
     let mut server = TlsSide::Server(Some(server)).begin("a client").unwrap();
     ours.outgoing.borrow_mut().octets.extend(b"EHLO me\r\n");
-    assert_eq!(problem(server.handshake(&mut theirs)), TlsProblem::NotTls);
+    assert_eq!(problem(server.handshake(&mut theirs, &mut BytesMut::new())), TlsProblem::NotTls);
+}
+
+#[test]
+fn octets_that_were_read_before_are_taken_first() {
+    let authority = Authority::new();
+    let server = authority.server("mail.example", |_| {});
+    for early in [1, 4, 5, 6, 100, usize::MAX] {
+        let mut both = Both::new(authority.client(), "mail.example", server.clone());
+        // The client's first octets, of which the server's driver has so many already.
+        let hello = both.client.0.handshake(&mut both.client.1, &mut BytesMut::new());
+        assert_eq!(hello.unwrap_err().kind(), ErrorKind::WouldBlock);
+        let mut wire = both.client.1.outgoing.borrow_mut();
+        let early = early.min(wire.octets.len());
+        both.early.extend(wire.octets.drain(..early));
+        drop(wire);
+        let (client, server) = both.shake();
+        client.unwrap();
+        server.unwrap();
+        assert!(both.early.is_empty());
+        both.say(b"EHLO me\r\n").unwrap();
+        assert_eq!(both.hear().unwrap(), b"EHLO me\r\n");
+    }
 }
 
 #[test]
@@ -307,7 +332,7 @@ fn ends_without_notice_are_told() {
 
     let mut both = Both::new(authority.client(), "mail.example", server);
     both.client.1.outgoing.borrow_mut().closed = true;
-    assert_eq!(problem(both.server.0.handshake(&mut both.server.1)), TlsProblem::HandshakeLost);
+    assert_eq!(problem(both.server.0.handshake(&mut both.server.1, &mut BytesMut::new())), TlsProblem::HandshakeLost);
 }
 
 #[test]

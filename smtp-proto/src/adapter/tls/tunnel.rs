@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io::{self, BufRead, ErrorKind, IoSlice, Read, Write};
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use rustls::Connection;
 use rustls::pki_types::ServerName;
 
@@ -26,18 +26,23 @@ pub struct Tunnel {
     server_name: Option<ServerName<'static>>,
     failure: Option<rustls::Error>,
     closed: bool,
+    /// What came before the tunnel was there and belongs to it.
+    early: BytesMut,
 }
 
 impl Tunnel {
     pub(super) fn new(connection: Connection, verifies: bool, server_name: Option<ServerName<'static>>) -> Self {
-        Self { connection: Box::new(connection), verifies, server_name, failure: None, closed: false }
+        let (connection, early) = (Box::new(connection), BytesMut::new());
+        Self { connection, verifies, server_name, failure: None, closed: false, early }
     }
 
-    /// Makes the handshake.
+    /// Makes the handshake. `early` holds octets of the peer's TLS that were read with what came before it; all are
+    /// taken.
     ///
     /// # Errors
     /// When it failed, or has to wait.
-    pub fn handshake(&mut self, io: &mut (impl Read + Write)) -> io::Result<TlsInfo> {
+    pub fn handshake(&mut self, io: &mut (impl Read + Write), early: &mut BytesMut) -> io::Result<TlsInfo> {
+        self.early.unsplit(early.split());
         loop {
             match self.flush(io) {
                 // The peer may be waiting for us to take its own octets.
@@ -133,7 +138,11 @@ impl Tunnel {
         if let Some(failure) = &self.failure {
             return Err(classify::failure(failure.clone(), handshaking).into());
         }
-        let received = self.connection.read_tls(io)?;
+        let received = if self.early.is_empty() {
+            self.connection.read_tls(io)?
+        } else {
+            self.connection.read_tls(&mut (&mut self.early).reader())?
+        };
         if let Err(error) = self.connection.process_new_packets() {
             // The alert, if the stream takes it.
             let _ = self.flush(io);

@@ -1,0 +1,19 @@
+//! What adapters share of their servers, for adapters: whom they let in, how sessions end, sockets that listen.
+
+mod gate;
+mod handle;
+mod reception;
+mod session;
+#[cfg(feature = "sockets")]
+mod sockets;
+mod visit;
+
+pub use gate::ConnectionLimits;
+pub use handle::{Handle, Watch};
+pub use reception::{Reception, TurnedAway};
+pub use session::{Drive, Next, all, serve_session};
+#[cfg(all(feature = "sockets", unix))]
+pub use sockets::listen_unix;
+#[cfg(feature = "sockets")]
+pub use sockets::{Knock, LocalAddress, SocketFile, listen};
+pub use visit::Visit;

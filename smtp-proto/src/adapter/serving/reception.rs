@@ -1,0 +1,93 @@
+//! Who comes to a server, and who is turned away.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::BytesMut;
+
+use super::gate::{ConnectionLimits, Gate};
+use super::handle::{Handle, Watch};
+use super::visit::Visit;
+use crate::adapter::Service;
+use crate::server::{Connection, TlsPolicy};
+use crate::wire::{Reply, ReplyForm};
+
+const FULL: Reply = Reply::from_static("421 4.7.0 Too many connections; try again later");
+
+/// Why a connection is turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TurnedAway {
+    /// There are as many as there may be in all.
+    Total,
+    /// There are as many as there may be from its address.
+    PerAddress,
+}
+
+impl TurnedAway {
+    /// What the client is told: nothing in clear where TLS comes first.
+    fn words(self, service: &Service) -> BytesMut {
+        let (config, mut words) = (service.config(), BytesMut::new());
+        if config.tls != TlsPolicy::Implicit {
+            let reply = match self {
+                Self::Total | Self::PerAddress => FULL,
+            };
+            let form = ReplyForm { enhanced: config.enhanced_status_codes || config.lmtp, utf8: false };
+            reply.write(form, &mut words);
+        }
+        words
+    }
+}
+
+/// The addresses of the other end of a connection and of this one.
+type Addresses = (Option<SocketAddr>, Option<SocketAddr>);
+
+/// Where connections come to, whichever socket accepted them.
+#[derive(Debug)]
+pub struct Reception<F> {
+    handle: Handle,
+    gate: Arc<Gate>,
+    arrivals: Mutex<Arrivals<F>>,
+}
+
+#[derive(Debug)]
+struct Arrivals<F> {
+    count: u64,
+    new_handler: F,
+}
+
+impl<F> Reception<F> {
+    /// Lets in as many as the limits allow, and makes a handler for each.
+    pub fn new(handle: Handle, limits: ConnectionLimits, new_handler: F) -> Self {
+        Self { handle, gate: Gate::new(limits), arrivals: Mutex::new(Arrivals { count: 0, new_handler }) }
+    }
+
+    /// Whether the server is to end.
+    pub fn watch(&self) -> Watch {
+        self.handle.watch()
+    }
+
+    /// Takes in a connection that came to the listener of this number. The addresses are those of the other end and of
+    /// this one, where they have some.
+    ///
+    /// # Errors
+    /// When it is turned away: try to write this, and close.
+    pub fn receive<H>(
+        &self,
+        listener: usize,
+        (peer, local): Addresses,
+        service: &Service,
+    ) -> Result<(Visit, H), BytesMut>
+    where
+        F: FnMut(&Connection) -> H,
+    {
+        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        arrivals.count = arrivals.count.saturating_add(1);
+        let connection = Connection { listener, local, ..Connection::new(arrivals.count, peer) };
+        let client = peer.filter(|_| !service.config().proxy_protocol);
+        let ticket = self.gate.admit(client.map(|client| client.ip())).map_err(|reason| reason.words(service))?;
+        let handler = (arrivals.new_handler)(&connection);
+        drop(arrivals);
+        Ok((Visit::new(connection, &self.handle, Some(ticket)), handler))
+    }
+}
