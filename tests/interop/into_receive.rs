@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::messages::{self, Message, RECIPIENTS, SENDER};
+use crate::support::nodemailer::Nodemailer;
 use crate::support::peers;
 use crate::support::process::{Finished, run};
 use crate::support::smtplib::Smtplib;
@@ -202,21 +203,8 @@ fn smtplib_is_told_which_recipient_receive_refuses(runtime: &str) {
 }
 
 fn nodemailer_delivers_every_message_unchanged(runtime: &str) {
-    let Some((node, modules)) = peers::node("nodemailer") else {
+    let Some(nodemailer) = Nodemailer::find() else {
         return;
     };
-    deliver_all(runtime, |server, message| {
-        let folder = TempDir::new().expect("a folder");
-        let file = message.write_to(folder.path(), b"");
-        run(
-            Command::new(&node)
-                .env("NODE_PATH", &modules)
-                .args(["-e", include_str!("nodemailer_peer.js"), "--"])
-                .args([server.ip().to_string(), server.port().to_string()])
-                .arg(file)
-                .arg(SENDER)
-                .args(RECIPIENTS),
-            Stdio::null(),
-        )
-    });
+    deliver_all(runtime, |server, message| nodemailer.send(server, message));
 }

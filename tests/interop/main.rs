@@ -9,6 +9,7 @@
 //! - [`from_send`]: `send` is the client, the peer is the server.
 //! - [`edge`]: proxies in front of `receive` say who the client is.
 //! - [`lmtp`]: mail servers deliver to `receive` by LMTP.
+//! - [`pipelined`]: what clients send to `receive` in one go.
 //! - [`relays`]: mail servers relay to `receive`.
 //! - [`secure_into_receive`], [`secure_from_send`]: the same over TLS and with
 //!   passwords.
@@ -40,6 +41,7 @@ mod edge;
 mod from_send;
 mod into_receive;
 mod lmtp;
+mod pipelined;
 mod relays;
 mod scram;
 mod secure_from_send;

@@ -15,6 +15,7 @@ use crate::support::tools::{Receive, send, send_all, sessions, text, texts};
 
 on_each_runtime!(
     exim_relays_every_message_unchanged_with_chunking,
+    exim_hears_who_is_refused_behind_chunks_that_it_sent_already,
     opensmtpd_relays_every_message_unchanged,
     haraka_forwards_every_message_unchanged,
     postfix_hands_on_what_is_asked_about_notifications,
@@ -60,6 +61,47 @@ fn exim_relays_every_message_unchanged_with_chunking(runtime: &str) {
     drop(exim);
     let events = receive.stop();
     assert_eq!(sessions(&events, "message").len(), messages::all().len());
+}
+
+fn exim_hears_who_is_refused_behind_chunks_that_it_sent_already(runtime: &str) {
+    let [one, two, three] = RECIPIENTS;
+    let refusal = format!("{two}=550 5.1.1 No such user here");
+    let mut receive = Receive::start(runtime, &["--reject-rcpt", &refusal]);
+    let Some(mut exim) = Exim::start(receive.address()) else { return };
+    let message = &messages::all()[1];
+    let folder = TempDir::new().expect("a folder");
+    let file = message.write_to(folder.path(), b"");
+    let file = file.to_str().expect("a plain name");
+    // Some are refused, and all.
+    for (recipients, taken) in [(&[one, two, three][..], 2), (&[two], 0)] {
+        let mut arguments = vec!["--from", SENDER, "--file", file];
+        arguments.extend(recipients.iter().flat_map(|recipient| ["--to", recipient]));
+        send(runtime, exim.address, arguments).expect_success();
+        if taken > 0 {
+            let event = receive.next_message();
+            let mut recipients = texts(&event, "recipients");
+            recipients.sort_unstable();
+            assert_eq!(recipients, [one, three]);
+            assert_content(&receive, &event, message);
+        }
+        // What Exim tells the sender about the one.
+        let event = receive.next_message();
+        assert_eq!(text(&event, "reverse_path"), "");
+        assert_eq!(texts(&event, "recipients"), [SENDER]);
+        let notification = String::from_utf8(receive.stored(&event)).expect("ASCII");
+        assert!(notification.contains("550 5.1.1 No such user here"), "{notification}");
+    }
+    let deliveries = exim.deliveries(4);
+    let refused: Vec<_> = deliveries.iter().filter(|line| line.contains(" ** two@example.net ")).collect();
+    assert_eq!(refused.len(), 2, "{deliveries:?}");
+    for line in refused {
+        assert!(line.contains(": SMTP error from remote mail server after ") && line.contains("550 5.1.1 "), "{line}");
+    }
+    let chunked = deliveries.iter().filter(|line| line.contains(" K C=\"250 2."));
+    // Two recipients, and two bounces.
+    assert_eq!(chunked.count(), 4, "{deliveries:?}");
+    drop(exim);
+    receive.stop();
 }
 
 fn opensmtpd_relays_every_message_unchanged(runtime: &str) {

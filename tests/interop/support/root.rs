@@ -28,7 +28,11 @@ impl Root {
         run(Command::new("cp").arg("-r").arg(original.join(".")).arg(copy.path()), Stdio::null()).expect_success();
         // Daemons have users of their own and must get through.
         fs::set_permissions(copy.path(), Permissions::from_mode(0o755)).expect("chmod");
-        Some(Self(copy))
+        let root = Self(copy);
+        // No device: what is written there stays, and nobody reads it.
+        root.write("dev/null", "");
+        fs::set_permissions(root.path("dev/null"), Permissions::from_mode(0o666)).expect("chmod");
+        Some(root)
     }
 
     /// A path in it, as this side sees it.
