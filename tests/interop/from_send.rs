@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -13,7 +13,7 @@ use crate::support::messages::{self, Message, RECIPIENTS, SENDER};
 use crate::support::peers;
 use crate::support::postfix::{Additions, Postfix, received_field};
 use crate::support::process::{Process, start_server};
-use crate::support::tools::{Receive, reports, send, text, texts};
+use crate::support::tools::{Receive, reports, send, send_all, send_files, text, texts};
 
 on_each_runtime!(
     smtp_sink_counts_2000_messages_and_every_session_says_quit,
@@ -151,23 +151,6 @@ fn smtp_sink_aborting_in_the_content_is_heard(runtime: &str) {
     let recipient = recipient_in(report, RECIPIENTS[0]);
     assert_eq!((&recipient["outcome"], recipient["code"].as_u64()), (&"refused".into(), Some(550)), "{report}");
     assert_eq!(finished.status.code(), Some(69), "{report}");
-}
-
-/// Arguments that send each message of the set once to all recipients.
-fn send_all(folder: &Path) -> Vec<OsString> {
-    send_files(messages::all().iter().map(|message| message.write_to(folder, b"")))
-}
-
-/// Arguments that send each file once to all recipients.
-fn send_files(files: impl Iterator<Item = PathBuf>) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = vec!["--from".into(), SENDER.into()];
-    for recipient in RECIPIENTS {
-        arguments.extend(["--to".into(), recipient.into()]);
-    }
-    for file in files {
-        arguments.extend(["--file".into(), file.into()]);
-    }
-    arguments
 }
 
 fn aiosmtpd_gets_every_message_unchanged(runtime: &str) {

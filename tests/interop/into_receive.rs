@@ -3,15 +3,16 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::messages::{self, Message, RECIPIENTS, SENDER};
+use crate::support::nodemailer::Nodemailer;
 use crate::support::peers;
 use crate::support::process::{Finished, run};
+use crate::support::smtplib::Smtplib;
 use crate::support::tools::{Receive, sessions, text, texts};
 
 on_each_runtime!(
@@ -174,25 +175,25 @@ fn curl_delivers_every_message_unchanged(runtime: &str) {
 }
 
 fn smtplib_delivers_every_message_unchanged(runtime: &str) {
-    let Some(python) = peers::python("smtplib", "Debian package python3") else {
+    let Some(smtplib) = Smtplib::find() else {
         return;
     };
     deliver_all(runtime, |server, message| {
-        let sent = smtplib(&python, server, message);
+        let sent = smtplib.send(server, message, SENDER, &RECIPIENTS, &json!({}));
         assert_eq!(sent.stdout, ["{}"], "{}", sent.stderr);
         sent
     });
 }
 
 fn smtplib_is_told_which_recipient_receive_refuses(runtime: &str) {
-    let Some(python) = peers::python("smtplib", "Debian package python3") else {
+    let Some(smtplib) = Smtplib::find() else {
         return;
     };
     let [one, two, three] = RECIPIENTS;
     let refusal = format!("{two}=550 5.1.1 No such user here");
     let mut receive = Receive::start(runtime, &["--reject-rcpt", &refusal]);
     let message = &messages::all()[0];
-    let sent = smtplib(&python, receive.address(), message).expect_success();
+    let sent = smtplib.send(receive.address(), message, SENDER, &RECIPIENTS, &json!({})).expect_success();
     let refused: Value = serde_json::from_str(&sent.stdout[0]).expect("JSON");
     assert_eq!(refused, json!({ two: [550, "5.1.1 No such user here"] }));
     let event = receive.next_message();
@@ -201,38 +202,9 @@ fn smtplib_is_told_which_recipient_receive_refuses(runtime: &str) {
     receive.stop();
 }
 
-/// Sends a message with smtplib, which prints the recipients that were
-/// refused with the replies to them.
-fn smtplib(python: &Path, server: SocketAddr, message: &Message) -> Finished {
-    let folder = TempDir::new().expect("a folder");
-    let file = message.write_to(folder.path(), b"");
-    run(
-        Command::new(python)
-            .args(["-c", include_str!("smtplib_peer.py")])
-            .args([server.ip().to_string(), server.port().to_string()])
-            .arg(file)
-            .arg(SENDER)
-            .args(RECIPIENTS),
-        Stdio::null(),
-    )
-}
-
 fn nodemailer_delivers_every_message_unchanged(runtime: &str) {
-    let Some((node, modules)) = peers::node("nodemailer") else {
+    let Some(nodemailer) = Nodemailer::find() else {
         return;
     };
-    deliver_all(runtime, |server, message| {
-        let folder = TempDir::new().expect("a folder");
-        let file = message.write_to(folder.path(), b"");
-        run(
-            Command::new(&node)
-                .env("NODE_PATH", &modules)
-                .args(["-e", include_str!("nodemailer_peer.js"), "--"])
-                .args([server.ip().to_string(), server.port().to_string()])
-                .arg(file)
-                .arg(SENDER)
-                .args(RECIPIENTS),
-            Stdio::null(),
-        )
-    });
+    deliver_all(runtime, |server, message| nodemailer.send(server, message));
 }

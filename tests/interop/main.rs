@@ -7,6 +7,10 @@
 //!
 //! - [`into_receive`]: the peer is the client, `receive` is the server.
 //! - [`from_send`]: `send` is the client, the peer is the server.
+//! - [`edge`]: proxies in front of `receive` say who the client is.
+//! - [`lmtp`]: mail servers deliver to `receive` by LMTP.
+//! - [`pipelined`]: what clients send to `receive` in one go.
+//! - [`relays`]: mail servers relay to `receive`.
 //! - [`secure_into_receive`], [`secure_from_send`]: the same over TLS and with
 //!   passwords.
 //! - [`scram`]: SCRAM with an implementation by others, well-behaved and not.
@@ -33,8 +37,12 @@ macro_rules! on_each_runtime {
 }
 
 mod certificates;
+mod edge;
 mod from_send;
 mod into_receive;
+mod lmtp;
+mod pipelined;
+mod relays;
 mod scram;
 mod secure_from_send;
 mod secure_into_receive;

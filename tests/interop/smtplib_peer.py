@@ -5,7 +5,9 @@ Arguments: host, port, file, sender, recipients.
 PEER_OPTIONS may hold a JSON object: "tls" is "starttls" or "implicit", "ca"
 the PEM file to verify the server with, "mechanism", "user" and "password" are
 to log in with. A refused log-in ends it with status 77 and
-{"refused": [code, text]}.
+{"refused": [code, text]}. "source" is the address to connect from; where it
+connected from is printed first then. "mail" is a list of parameters for MAIL,
+and "rcpt" has one for each recipient.
 """
 
 import json
@@ -23,10 +25,25 @@ with open(path, "rb") as file:
 
 
 def connection():
-    arguments = (host, int(port), "smtplib.example")
+    arguments = {"timeout": 120}
+    if "source" in options:
+        arguments["source_address"] = (options["source"], 0)
     if tls == "implicit":
-        return smtplib.SMTP_SSL(*arguments, timeout=120, context=context)
-    return smtplib.SMTP(*arguments, timeout=120)
+        return smtplib.SMTP_SSL(host, int(port), "smtplib.example", context=context, **arguments)
+    return smtplib.SMTP(host, int(port), "smtplib.example", **arguments)
+
+
+def deliver(client):
+    """What client.sendmail() does, with parameters for each recipient."""
+    code, text = client.mail(sender, ["BODY=8BITMIME", *options.get("mail", [])])
+    if code != 250:
+        raise smtplib.SMTPSenderRefused(code, text, sender)
+    parameters = options.get("rcpt", {})
+    replies = {address: client.rcpt(address, parameters.get(address, [])) for address in recipients}
+    code, text = client.data(content)
+    if code != 250:
+        raise smtplib.SMTPDataError(code, text)
+    return {address: reply for address, reply in replies.items() if reply[0] != 250}
 
 
 def log_in(client):
@@ -39,6 +56,8 @@ def log_in(client):
 
 
 with connection() as client:
+    if "source" in options:
+        print("%s:%d" % client.sock.getsockname())
     if tls == "starttls":
         client.starttls(context=context)
     client.ehlo()
@@ -48,5 +67,5 @@ with connection() as client:
         except smtplib.SMTPAuthenticationError as error:
             print(json.dumps({"refused": [error.smtp_code, error.smtp_error.decode()]}))
             sys.exit(77)
-    refused = client.sendmail(sender, recipients, content, ["BODY=8BITMIME"])
+    refused = deliver(client)
 print(json.dumps({a: [code, text.decode()] for a, (code, text) in refused.items()}))

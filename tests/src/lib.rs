@@ -7,6 +7,7 @@ pub mod pair;
 pub mod recorder;
 pub mod runtime;
 pub mod secrets;
+pub mod trace;
 pub mod transcript;
 
 use std::ffi::OsString;

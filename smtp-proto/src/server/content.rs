@@ -78,9 +78,9 @@ impl Content {
         Self { decoder, chunk: Some(chunk), binary, ..Self::new(config, now) }
     }
 
-    /// A chunk that is read to be refused.
-    pub(super) fn refused(config: &Config, now: Instant, chunk: Chunk, refusal: Reply, stray: bool) -> Self {
-        Self { refusal: Some(refusal), stray, ..Self::chunked(config, now, chunk, true) }
+    /// A chunk that is only read.
+    pub(super) fn unwanted(config: &Config, now: Instant, chunk: Chunk, stray: bool) -> Self {
+        Self { stray, ..Self::chunked(config, now, chunk, true) }
     }
 
     /// A further chunk comes in.
@@ -150,10 +150,7 @@ impl Server {
         let length = octets(&piece);
         content.received = content.received.saturating_add(length);
         if content.refusal.is_some() {
-            if content.received.saturating_sub(content.size) > self.config.limits.discarded_content {
-                self.end(CloseReason::Abuse(Abuse::EndlessContent), Some(&replies::ENDLESS));
-            }
-            return;
+            return self.count_discarded();
         }
         let room = self.config.message_size().saturating_sub(content.size);
         if length > room {
@@ -165,6 +162,15 @@ impl Server {
         }
         if length > room {
             self.refuse_content(replies::TOO_LARGE);
+            self.count_discarded();
+        }
+    }
+
+    /// Ends a session whose refused message has no end.
+    fn count_discarded(&mut self) {
+        let State::Content(content) = &self.state else { return };
+        if content.received.saturating_sub(content.size) > self.config.limits.discarded_content {
+            self.end(CloseReason::Abuse(Abuse::EndlessContent), Some(&replies::ENDLESS));
         }
     }
 
@@ -206,16 +212,22 @@ impl Server {
 
     /// A URL continues a message in chunks: nothing more comes behind the CR that the last of them may have ended with.
     pub(super) fn end_piece(&mut self) -> Result<(), Reply> {
-        match self.chunks.as_mut().map(|content| content.decoder.decode_chunk(&mut BytesMut::new(), &mut 0, true)) {
-            Some(Decoded::Content(piece)) => self.events.push_back(Event::Body(piece)),
-            Some(Decoded::Fault(fault)) => {
-                let refusal = replies::content_fault(fault);
-                self.reset(ResetReason::Refused(refusal.clone()));
-                return Err(refusal);
+        let Some(content) = &mut self.chunks else { return Ok(()) };
+        let refusal = match content.decoder.decode_chunk(&mut BytesMut::new(), &mut 0, true) {
+            Decoded::Content(piece) => {
+                let size = content.size.saturating_add(octets(&piece));
+                if size <= self.config.message_size() {
+                    content.size = size;
+                    self.events.push_back(Event::Body(piece));
+                    return Ok(());
+                }
+                replies::TOO_LARGE
             }
-            Some(Decoded::Partial | Decoded::End) | None => {}
-        }
-        Ok(())
+            Decoded::Fault(fault) => replies::content_fault(fault),
+            Decoded::Partial | Decoded::End => return Ok(()),
+        };
+        self.reset(ResetReason::Refused(refusal.clone()));
+        Err(refusal)
     }
 
     /// The application has taken in what a URL names.

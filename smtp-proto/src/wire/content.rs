@@ -159,7 +159,10 @@ impl ContentDecoder {
                 Some(Decoded::Content(Bytes::from_static(CRLF)))
             }
             Some(_) => None,
-            None => Some(Decoded::Content(Bytes::from_static(b"\r"))),
+            None => {
+                self.line_length = self.line_length.saturating_add(1);
+                Some(Decoded::Content(Bytes::from_static(b"\r")))
+            }
         }
     }
 

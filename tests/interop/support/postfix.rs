@@ -32,7 +32,7 @@ pub(crate) struct Postfix {
     pub(crate) address: SocketAddr,
     /// Where it takes connections that begin with TLS.
     pub(crate) implicit: Option<SocketAddr>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// What a Postfix has beyond what every one here has.
@@ -44,10 +44,50 @@ pub(crate) struct Additions {
     pub(crate) implicit: bool,
 }
 
+/// Where a Postfix relays to.
+pub(crate) enum Relay {
+    Smtp(SocketAddr),
+    Lmtp(SocketAddr),
+    LmtpSocket(PathBuf),
+}
+
+impl From<SocketAddr> for Relay {
+    fn from(address: SocketAddr) -> Self {
+        Self::Smtp(address)
+    }
+}
+
+impl Relay {
+    /// As main.cf has it.
+    fn transport(&self) -> String {
+        match self {
+            Self::Smtp(address) => format!("smtp:[{}]:{}", address.ip(), address.port()),
+            Self::Lmtp(address) => format!("lmtp:inet:{address}"),
+            Self::LmtpSocket(path) => format!("lmtp:unix:{}", path.display()),
+        }
+    }
+}
+
+/// What became of a recipient, by the log.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Status {
+    /// `sent`, `bounced`, `deferred`.
+    pub(crate) outcome: String,
+    /// The enhanced status code.
+    pub(crate) code: String,
+    /// What the server said, and to what.
+    pub(crate) reason: String,
+}
+
 impl Postfix {
     /// `None` if it is not installed. `add` gets the folder of the
     /// configuration.
-    pub(crate) fn start(relay: SocketAddr, recipients: &[&str], add: impl FnOnce(&Path) -> Additions) -> Option<Self> {
+    pub(crate) fn start(
+        relay: impl Into<Relay>,
+        recipients: &[&str],
+        add: impl FnOnce(&Path) -> Additions,
+    ) -> Option<Self> {
+        let transport = relay.into().transport();
         let postfix = peers::program("postfix", "Debian package postfix")?;
         let postconf = peers::program("postconf", "Debian package postfix")?;
         if !peers::is_root() {
@@ -64,7 +104,7 @@ impl Postfix {
         let (process, address) = start_server(|address, hostname| {
             // When somebody takes this one before Postfix does, Postfix ends.
             implicit = additions.implicit.then(free_address);
-            write_main(&config, hostname, relay, recipients, &additions.main);
+            write_main(&config, hostname, &transport, recipients, &additions.main);
             write_master(&config, address, implicit);
             // Creates the folders of the queue.
             run(Command::new(&postfix).arg("-c").arg(&config).arg("check"), Stdio::null()).expect_success();
@@ -72,7 +112,36 @@ impl Postfix {
             // the process to stop is our child. -s: stdout is for the log.
             Process::start(Command::new(&master).arg("-c").arg(&config).arg("-s"), Stdio::null())
         });
-        Some(Self { process, address, implicit, _folder: folder })
+        Some(Self { process, address, implicit, folder })
+    }
+
+    /// Hands a message in as programs of the same machine do. The options are those of Postfix's `sendmail`.
+    pub(crate) fn submit(&self, options: &[&str], message: &Path) {
+        let sendmail = Path::new("/usr/sbin/sendmail");
+        let input = fs::File::open(message).expect("the message");
+        run(Command::new(sendmail).arg("-C").arg(self.folder.path().join("config")).args(options), input.into())
+            .expect_success();
+    }
+
+    /// What becomes of each of these recipients, one at a time, at the first attempt.
+    pub(crate) fn statuses(&mut self, recipients: &[&str]) -> Vec<Status> {
+        let mut found: Vec<Option<Status>> = recipients.iter().map(|_| None).collect();
+        while found.iter().any(Option::is_none) {
+            let line = self.logged(" status=");
+            let between = |from: &str, to: &str| {
+                let (_, rest) = line.split_once(from)?;
+                rest.split_once(to).map(|(part, _)| part.to_owned())
+            };
+            let address = between(" to=<", ">").expect("a recipient");
+            let Some(at) = recipients.iter().position(|known| *known == address) else { continue };
+            let reason = line.split_once(" (").expect("a reason").1;
+            found[at].get_or_insert(Status {
+                outcome: between(" status=", " ").expect("an outcome"),
+                code: between(" dsn=", ",").expect("a code"),
+                reason: reason.strip_suffix(')').unwrap_or(reason).to_owned(),
+            });
+        }
+        found.into_iter().flatten().collect()
     }
 
     /// The next line of the log with this in it.
@@ -117,7 +186,7 @@ fn own(path: &Path) {
     run(Command::new("chown").arg("-R").arg("postfix").arg(path), Stdio::null()).expect_success();
 }
 
-fn write_main(config: &Path, hostname: &str, relay: SocketAddr, recipients: &[&str], additions: &str) {
+fn write_main(config: &Path, hostname: &str, transport: &str, recipients: &[&str], additions: &str) {
     let folder = config.parent().expect("a parent").display();
     let known: Vec<String> = recipients.iter().map(|address| format!("{{{address}=known}}")).collect();
     let main = format!(
@@ -133,7 +202,8 @@ fn write_main(config: &Path, hostname: &str, relay: SocketAddr, recipients: &[&s
          alias_database =\n\
          relay_domains = example.net\n\
          relay_recipient_maps = inline:{{ {} }}\n\
-         relay_transport = smtp:[{}]:{}\n\
+         relay_transport = {transport}\n\
+         default_transport = {transport}\n\
          smtp_dns_support_level = disabled\n\
          smtp_connection_cache_on_demand = no\n\
          smtpd_recipient_restrictions = reject_unauth_destination\n\
@@ -141,8 +211,6 @@ fn write_main(config: &Path, hostname: &str, relay: SocketAddr, recipients: &[&s
          message_size_limit = 26214400\n\
          {additions}",
         known.join(", "),
-        relay.ip(),
-        relay.port()
     );
     fs::write(config.join("main.cf"), main).expect("write main.cf");
 }
@@ -163,6 +231,8 @@ fn write_master(config: &Path, address: SocketAddr, implicit: Option<SocketAddr>
          defer unix - - n - 0 bounce\n\
          trace unix - - n - 0 bounce\n\
          smtp unix - - n - - smtp\n\
+         lmtp unix - - n - - lmtp\n\
+         pickup unix n - n 60 1 pickup\n\
          error unix - - n - - error\n\
          retry unix - - n - - error\n\
          proxymap unix - - n - - proxymap\n\

@@ -187,7 +187,9 @@ pub(crate) fn free_address() -> SocketAddr {
 /// `start` is called with an address and a host name that nobody else uses,
 /// which the server must say in its greeting.
 pub(crate) fn start_server(mut start: impl FnMut(SocketAddr, &str) -> Process) -> (Process, SocketAddr) {
-    for attempt in 1..=10 {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
         let address = free_address();
         let hostname = format!("p{}-{}-{attempt}.example", address.port(), unique());
         let mut process = start(address, &hostname);
@@ -202,8 +204,10 @@ pub(crate) fn start_server(mut start: impl FnMut(SocketAddr, &str) -> Process) -
                 None => thread::sleep(RETRY),
             }
         }
+        if attempt == 10 {
+            process.fail("could not be started on any of ten free ports");
+        }
     }
-    panic!("no server could be started on ten free ports");
 }
 
 /// Waits for something that a process gives no sign of.

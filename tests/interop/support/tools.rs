@@ -1,13 +1,14 @@
 //! The two tools under test.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::messages::{self, RECIPIENTS, SENDER};
 use super::process::{self, Finished, Process};
 
 /// A running `receive` that stores what it gets.
@@ -20,19 +21,37 @@ pub(crate) struct Receive {
 
 impl Receive {
     pub(crate) fn start(runtime: &str, options: &[&str]) -> Self {
+        let mut receive = Self::spawn(runtime, &["--listen", "127.0.0.1:0"], options);
+        receive.address = receive.listening().parse().expect("an address");
+        receive
+    }
+
+    /// One that listens on a Unix socket.
+    pub(crate) fn start_on_socket(runtime: &str, path: &Path, options: &[&str]) -> Self {
+        let name = path.to_str().expect("a plain name");
+        let mut receive = Self::spawn(runtime, &["--unix", name], options);
+        assert_eq!(receive.listening(), format!("unix:{name}"));
+        receive
+    }
+
+    fn spawn(runtime: &str, listen: &[&str], options: &[&str]) -> Self {
         let maildir = TempDir::new().expect("a folder for the messages");
         let mut command = Command::new(env!("CARGO_BIN_EXE_receive"));
         command
-            .args(["--runtime", runtime, "--listen", "127.0.0.1:0"])
+            .args(["--runtime", runtime])
+            .args(listen)
             .args(["--hostname", "receive.example", "--maildir"])
             .arg(maildir.path())
             .args(options);
         let process = Process::start(&mut command, Stdio::null());
-        let mut receive = Self { process, maildir, address: SocketAddr::from(([0, 0, 0, 0], 0)), events: Vec::new() };
-        let listening = receive.next_event().unwrap_or_default();
+        Self { process, maildir, address: SocketAddr::from(([0, 0, 0, 0], 0)), events: Vec::new() }
+    }
+
+    /// Where it says that it listens.
+    fn listening(&mut self) -> String {
+        let listening = self.next_event().unwrap_or_default();
         assert_eq!(listening["event"], "listening", "{listening}");
-        receive.address = text(&listening, "address").parse().expect("an address");
-        receive
+        text(&listening, "address").to_owned()
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -58,6 +77,12 @@ impl Receive {
         }
     }
 
+    /// The events of this name that came before a message in its session.
+    pub(crate) fn before(&self, message: &Value, name: &str) -> Vec<Value> {
+        let of_session = |event: &&Value| event["session"] == message["session"] && event["event"] == name;
+        self.events.iter().take_while(|event| *event != message).filter(of_session).cloned().collect()
+    }
+
     /// What was stored of the message that an event reports. The event's own
     /// size and hash must agree with it.
     pub(crate) fn stored(&self, message: &Value) -> Vec<u8> {
@@ -65,7 +90,7 @@ impl Receive {
         assert!(path.starts_with(self.maildir.path()), "{message}");
         let content = std::fs::read(path).expect("the stored message");
         assert_eq!(message["size"], content.len(), "{message}");
-        assert_eq!(message["sha256"], super::messages::sha256(&content));
+        assert_eq!(message["sha256"], messages::sha256(&content));
         content
     }
 
@@ -106,6 +131,23 @@ pub(crate) fn send<S: AsRef<OsStr>>(
             .args(arguments),
         Stdio::null(),
     )
+}
+
+/// Arguments that send each message of the set once to all recipients.
+pub(crate) fn send_all(folder: &Path) -> Vec<OsString> {
+    send_files(messages::all().iter().map(|message| message.write_to(folder, b"")))
+}
+
+/// Arguments that send each file once to all recipients.
+pub(crate) fn send_files(files: impl Iterator<Item = PathBuf>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["--from".into(), SENDER.into()];
+    for recipient in RECIPIENTS {
+        arguments.extend(["--to".into(), recipient.into()]);
+    }
+    for file in files {
+        arguments.extend(["--file".into(), file.into()]);
+    }
+    arguments
 }
 
 /// The report of each message from a run of `send`.

@@ -4,9 +4,7 @@ use std::fmt::Display;
 
 use serde_json::{Map, Value, json};
 use smtp_proto::server::{Asserted, Mail, Recipient, ResetReason};
-use smtp_proto::wire::Attribute;
-#[allow(unused_imports)]
-use smtp_proto::wire::ProxyHeader;
+use smtp_proto::wire::{Attribute, BodyType, ProxyHeader};
 
 /// A MAIL command, and what others say about where the message comes from.
 pub(super) fn mail(mail: &Mail, asserted: &Asserted) -> Value {
@@ -14,7 +12,7 @@ pub(super) fn mail(mail: &Mail, asserted: &Asserted) -> Value {
     json!({
         "reverse_path": mail.reverse_path.to_string(),
         "size": parameters.size,
-        "body": parameters.body.map(|body| body.keyword()),
+        "body": parameters.body.map(BodyType::keyword),
         "smtputf8": parameters.smtputf8,
         "requiretls": parameters.requiretls,
         "auth": written(parameters.auth.as_ref()),
@@ -61,10 +59,14 @@ pub(super) fn reset(reason: ResetReason) -> Value {
     json!({ "reason": reason })
 }
 
-/// The addresses of a PROXY header.
-fn proxied(asserted: &Asserted) -> Value {
-    let _ = asserted.proxy();
-    Value::Null
+/// The addresses that a PROXY header names.
+fn proxied(asserted: &Asserted) -> Option<Value> {
+    match asserted.proxy()? {
+        ProxyHeader::Proxied { source, destination } => {
+            Some(json!({ "source": source.to_string(), "destination": destination.to_string() }))
+        }
+        _ => None,
+    }
 }
 
 fn written(value: Option<&impl Display>) -> Option<String> {

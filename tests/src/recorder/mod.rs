@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -17,9 +18,10 @@ use smtp_proto::server::{
     AuthenticationFailure, CloseReason, Config, Connection, Decision, Hello, Identity, Mail, NOT_FETCHED, NOT_STORED,
     Recipient, Recipients, ResetReason, Session,
 };
-use smtp_proto::wire::{AbsoluteUri, Attribute, ForwardPath, Node, Reply};
+use smtp_proto::wire::{AbsoluteUri, Attribute, ForwardPath, Node, Reply, ReversePath};
 
 use crate::maildir::{Draft, Maildir};
+use crate::trace;
 
 const NO_SPACE: Reply = Reply::from_static("452 4.3.1 No space to store the message");
 const NO_STORAGE: Reply = Reply::from_static("451 4.3.0 Cannot store the message; try again later");
@@ -29,6 +31,8 @@ const TAKEN: Reply = Reply::from_static("250 2.1.5 Message accepted for this rec
 pub struct Options {
     /// Where messages are stored; `None` stores none and accepts all the same.
     pub maildir: Option<Maildir>,
+    /// What the server calls itself in the trace fields in front of what it stores; `None`: there are none.
+    pub trace: Option<String>,
     /// Who is refused, and how.
     pub refused: Vec<(ForwardPath, Reply)>,
     /// Who is refused behind the content of an LMTP message, and how.
@@ -53,6 +57,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             maildir: None,
+            trace: None,
             refused: Vec::new(),
             refused_content: Vec::new(),
             trusted: None,
@@ -71,7 +76,7 @@ pub struct Recorder {
 }
 
 struct Message {
-    reverse_path: String,
+    reverse_path: ReversePath,
     recipients: Vec<ForwardPath>,
     size: u64,
     digest: Sha256,
@@ -104,6 +109,17 @@ impl Recorder {
         }
     }
 
+    /// Begins to store a message.
+    fn draft(&self, session: &Session, message: &Message) -> io::Result<Option<Draft>> {
+        let mut draft = self.options.maildir.as_ref().map(Maildir::draft).transpose()?;
+        if let (Some(draft), Some(hostname)) = (&mut draft, &self.options.trace) {
+            let Message { reverse_path, recipients, .. } = message;
+            let now = SystemTime::now();
+            draft.write(trace::fields(session, self.peer, hostname, reverse_path, recipients, now).as_bytes())?;
+        }
+        Ok(draft)
+    }
+
     /// Stores the message, once, and says what each recipient is told. Of SMTP, that is one reply for all.
     fn take(&self, session: &Session, message: Message) -> io::Result<Vec<Reply>> {
         let Message { reverse_path, recipients, size, digest, draft } = message;
@@ -115,7 +131,7 @@ impl Recorder {
         let draft = draft.filter(|_| replies.iter().any(Reply::is_positive));
         let file = draft.map(Draft::keep).transpose()?;
         let mut facts = json!({
-            "reverse_path": reverse_path,
+            "reverse_path": reverse_path.to_string(),
             "recipients": recipients.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "size": size,
             "tls": session.tls().map(|tls| tls.version.clone()),
@@ -178,7 +194,7 @@ impl Handler for Recorder {
     fn mail(&mut self, session: &Session, mail: Mail) -> Decision {
         self.record("mail", facts::mail(&mail, session.asserted()));
         self.message = Some(Message {
-            reverse_path: mail.reverse_path.to_string(),
+            reverse_path: mail.reverse_path,
             recipients: Vec::new(),
             size: 0,
             digest: Sha256::new(),
@@ -202,16 +218,14 @@ impl Handler for Recorder {
         Decision::Accept
     }
 
-    fn data(&mut self, _: &Session) -> Decision {
-        let draft = self.options.maildir.as_ref().map(Maildir::draft).transpose();
-        match (draft, &mut self.message) {
-            (Ok(draft), Some(message)) => {
-                message.draft = draft;
-                Decision::Accept
-            }
-            (Err(error), _) => self.failed(&error).into(),
-            (Ok(_), None) => NOT_STORED.into(),
+    fn data(&mut self, session: &Session) -> Decision {
+        let Some(mut message) = self.message.take() else { return NOT_STORED.into() };
+        match self.draft(session, &message) {
+            Ok(draft) => message.draft = draft,
+            Err(error) => return self.failed(&error).into(),
         }
+        self.message = Some(message);
+        Decision::Accept
     }
 
     fn body(&mut self, _: &Session, content: Bytes) -> Decision {

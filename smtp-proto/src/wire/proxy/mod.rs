@@ -116,7 +116,7 @@ impl ProxyHeader {
     /// Writes the header of version 2, without TLVs, behind what is in `out`. It has to be the first that is sent,
     /// before TLS and SMTP (section 2).
     ///
-    /// Of two families, IPv4 is mapped into IPv6.
+    /// A receiver is free to refuse `Unknown`, but has to take `Local`. Of two families, IPv4 is mapped into IPv6.
     pub fn write_v2(&self, out: &mut BytesMut) {
         version_2::write(self, out);
     }
