@@ -8,7 +8,9 @@ use std::thread::{self, Builder, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use smtp_proto::Machine;
-use smtp_proto::adapter::serving::{ConnectionLimits, Handle, LocalAddress, Reception, Visit, Watch, listen};
+use smtp_proto::adapter::serving::{
+    ConnectionLimits, Handle, LocalAddress, Observer, Panicked, Reception, Visit, Watch, listen,
+};
 use smtp_proto::adapter::tls::TlsSide;
 use smtp_proto::adapter::{Error, Service};
 use smtp_proto::server::Connection;
@@ -92,12 +94,19 @@ impl Server {
         Self { limits, ..self }
     }
 
+    /// Tells this observer of everything; may be called for several.
+    #[must_use]
+    pub fn observer(self, observer: impl Observer + 'static) -> Self {
+        self.handle.observe(observer);
+        self
+    }
+
     /// Where it listens, in the order in which the listeners were added.
     pub fn local_addresses(&self) -> Vec<LocalAddress> {
         self.entrances.iter().map(|(listener, _)| listener.address.clone()).collect()
     }
 
-    /// For shutting it down later.
+    /// For shutting it down later, and for looking at what it does.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
@@ -178,7 +187,7 @@ fn accept<'scope, F, H>(
                 continue;
             }
         };
-        let (name, service) = (format!("smtp {}", visit.connection.id), service.clone());
+        let (name, service) = (format!("smtp {}", visit.connection().id), service.clone());
         let session = move || {
             // The handler has been told how it ended. A panic in it ends this session and no other.
             let _ = catch_unwind(AssertUnwindSafe(|| match accepted {
@@ -209,7 +218,7 @@ where
     S: Stream,
     H: Handler,
 {
-    run(stream, service.into(), handler, Visit::uncounted(connection, handle))
+    run(stream, service.into(), handler, Visit::unlimited(connection, handle))
 }
 
 fn run<S, H>(stream: S, service: Service, mut handler: H, visit: Visit) -> Result<(), Error>
@@ -221,16 +230,32 @@ where
     let (machine, tls) = service.into_machine();
     let channel = Channel::new(stream, TlsSide::Server(tls));
     let mut driver = Driver::new(channel, machine, peer, Instant::now(), Some(ATTENTION));
-    let Visit { mut watch, .. } = visit;
-    let mut misuse = None;
+    let Visit { mut account, mut watch, .. } = visit;
+    let (mut misuse, mut panicked) = (None, false);
     loop {
+        account.note(driver.machine.session());
         if let Some(shutdown) = watch.shutdown_by_now() {
             driver.machine.shut_down(shutdown);
         }
         match driver.next()? {
             Next::Event(event) => {
-                if let Some(decision) = dispatch(&mut handler, driver.machine.session(), event) {
-                    misuse = misuse.or(driver.machine.decide(decision).err());
+                let session = driver.machine.session();
+                let asked = account.event(session, &event);
+                if panicked {
+                    continue;
+                }
+                match account.call(|| dispatch(&mut handler, session, event)) {
+                    Ok(decision) => {
+                        account.decided(session, asked, decision.as_ref());
+                        if let Some(decision) = decision {
+                            misuse = misuse.or(driver.machine.decide(decision).err());
+                        }
+                    }
+                    Err(Panicked) => {
+                        panicked = true;
+                        account.failed(session, asked);
+                        driver.machine.application_failed();
+                    }
                 }
             }
             // The goodbye takes too long.

@@ -36,6 +36,7 @@ mod ending;
 mod injection;
 mod last_words;
 mod own_streams;
+mod panics;
 mod pressure;
 mod secured;
 mod secured_delivery;
