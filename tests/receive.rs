@@ -1,13 +1,16 @@
 //! The tool `receive`: what its flags do, and what its events tell.
 
+#![cfg(unix)]
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[macro_use]
 mod tool;
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tool::{Peer, Tool, complaint};
+use tool::{PATIENCE, Peer, Tool, complaint};
 
 on_each_runtime!(
     events_carry_the_parameters_of_mail_and_rcpt,
@@ -19,6 +22,8 @@ on_each_runtime!(
     extensions_are_switched_off,
     a_message_that_cannot_be_stored_is_refused,
     trace_fields_stand_in_front_of_what_is_stored,
+    every_listener_is_told_and_serves,
+    one_connection_too_many_is_turned_away,
 );
 
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
@@ -279,6 +284,51 @@ fn trace_fields_stand_in_front_of_what_is_stored(runtime: &str) {
     }
 }
 
+fn every_listener_is_told_and_serves(runtime: &str) {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("socket");
+    let options = ["--unix", path.to_str().unwrap(), "--lmtp", "--xclient-from", "127.0.0.1"];
+    let mut receive = Tool::start(runtime, LISTEN.into_iter().chain(LISTEN).chain(options));
+    let addresses = [(); 3].map(|()| receive.address());
+    assert_ne!(addresses[0], addresses[1]);
+    assert_eq!(addresses[2], format!("unix:{}", path.display()));
+    for address in &addresses[..2] {
+        let mut peer = Peer::connect(address);
+        peer.reply();
+        peer.asks("QUIT", "221");
+        let events = receive.session();
+        assert!(event(&events, "connect")["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{events:?}");
+    }
+    let stream = std::os::unix::net::UnixStream::connect(path).unwrap();
+    let mut peer = Peer::new(stream);
+    peer.reply();
+    let offered = peer.asks("LHLO client.example", "250");
+    // Nobody there has an address that could be trusted.
+    assert!(!offered.contains("XCLIENT"), "{offered}");
+    peer.asks("QUIT", "221");
+    let events = receive.session();
+    assert_eq!(event(&events, "connect")["peer"], Value::Null);
+}
+
+fn one_connection_too_many_is_turned_away(runtime: &str) {
+    let mut receive = Tool::start(runtime, LISTEN.into_iter().chain(["--max-connections", "2"]));
+    let address = receive.address();
+    let mut peers = [(); 2].map(|()| Peer::connect(&address));
+    for peer in &mut peers {
+        assert!(peer.reply().starts_with("220"));
+    }
+    assert!(Peer::connect(&address).reply().starts_with("421"));
+    let [mut first, _second] = peers;
+    first.asks("QUIT", "221");
+    receive.session();
+    assert_eq!(first.rest(), "");
+    // It counts until the server has noticed that the client is gone, too.
+    let patience = Instant::now() + PATIENCE;
+    while !Peer::connect(&address).reply().starts_with("220") {
+        assert!(Instant::now() < patience, "there is no room where one left");
+    }
+}
+
 #[test]
 fn what_is_wrong_with_the_arguments_is_said() {
     let tokio = ["--runtime", "tokio", "--listen", "127.0.0.1:0"];
@@ -291,12 +341,14 @@ fn what_is_wrong_with_the_arguments_is_said() {
         (&["--reject-for", "a@b.test=550 No"], "--reject-for needs --lmtp"),
         (&["--lmtp", "--reject-for", "a@b.test=250 Yes"], "ADDRESS=REPLY"),
         (&["--sink", "maildir"], "--maildir is missing"),
+        (&["--max-connections", "many"], "many"),
         (&["--sink", "mbox"], "one of maildir, discard"),
         (&["--xclient-from", "localhost"], "localhost"),
     ] {
         let said = complaint(&[&tokio[..], options].concat());
         assert!(said.contains(complaint_holds), "{options:?}: {said}");
     }
+    assert!(complaint(&tokio[..2]).contains("--listen or --unix is missing"));
 }
 
 #[test]

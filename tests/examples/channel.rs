@@ -88,16 +88,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listen = std::env::args().nth(1).unwrap_or("127.0.0.1:2525".to_owned());
     let (sender, messages) = mpsc::channel(WAITING);
     tokio::spawn(take(messages));
-    let server = Server::bind(listen, Config::new("mail.example.net")?).await?;
-    println!("listening on {}", server.local_address()?);
+    let server = Server::new().bind(listen, Config::new("mail.example.net")?).await?;
+    println!("listening on {}", server.local_addresses()[0]);
     server.serve(|_connection| HandOver::new(sender.clone())).await;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-
     use smtp_proto::client::{Envelope, Outcome};
     use tokio::task::JoinHandle;
 
@@ -106,19 +104,20 @@ mod tests {
     type Sent = Result<Outcome, smtp_tokio::Error>;
 
     /// A server that hands over to a channel with room for one.
-    async fn serve() -> Result<(SocketAddr, mpsc::Receiver<Message>), Box<dyn Error>> {
+    async fn serve() -> Result<(String, mpsc::Receiver<Message>), Box<dyn Error>> {
         let (sender, messages) = mpsc::channel(1);
-        let server = Server::bind("127.0.0.1:0", Config::new("mail.example.net")?).await?;
-        let address = server.local_address()?;
+        let server = Server::new().bind("127.0.0.1:0", Config::new("mail.example.net")?).await?;
+        let address = server.local_addresses()[0].to_string();
         tokio::spawn(server.serve(move |_| HandOver::new(sender.clone())));
         Ok((address, messages))
     }
 
-    fn send(server: SocketAddr) -> Result<JoinHandle<Sent>, Box<dyn Error>> {
+    fn send(server: &str) -> Result<JoinHandle<Sent>, Box<dyn Error>> {
         let envelope = Envelope::new("jane@example.org", ["joe@example.net"])?;
+        let server = server.to_owned();
         Ok(tokio::spawn(async move {
-            let mut client =
-                smtp_tokio::Client::connect(&server.to_string(), smtp_tests::in_clear("client.example.org")).await?;
+            let config = smtp_tests::in_clear("client.example.org");
+            let mut client = smtp_tokio::Client::connect(&server, config).await?;
             client.send(envelope, "Subject: Hi\r\n\r\nHello!\r\n").await
         }))
     }
@@ -126,14 +125,14 @@ mod tests {
     #[tokio::test]
     async fn the_reply_is_what_the_task_says_and_waits_for_it() -> Result<(), Box<dyn Error>> {
         let (server, mut messages) = serve().await?;
-        let sent = send(server)?;
+        let sent = send(&server)?;
         let message = messages.recv().await.ok_or("no message")?;
         assert_eq!(message.content, b"Subject: Hi\r\n\r\nHello!\r\n");
         assert!(!sent.is_finished());
         message.answer.send(Decision::Accept).map_err(|_| "nobody waits")?;
         assert!(sent.await??.is_delivered());
 
-        let sent = send(server)?;
+        let sent = send(&server)?;
         let message = messages.recv().await.ok_or("no message")?;
         let refusal: smtp_proto::wire::Reply = "552 5.3.4 Too long".parse()?;
         message.answer.send(refusal.clone().into()).map_err(|_| "nobody waits")?;
@@ -144,12 +143,12 @@ mod tests {
     #[tokio::test]
     async fn what_nobody_answers_for_is_to_come_again() -> Result<(), Box<dyn Error>> {
         let (server, mut messages) = serve().await?;
-        let sent = send(server)?;
+        let sent = send(&server)?;
         drop(messages.recv().await.ok_or("no message")?);
         assert_eq!(sent.await??.recipients[0].reply(), Some(&NOT_STORED));
         // Now the task is gone altogether.
         drop(messages);
-        assert_eq!(send(server)?.await??.recipients[0].reply(), Some(&NOT_STORED));
+        assert_eq!(send(&server)?.await??.recipients[0].reply(), Some(&NOT_STORED));
         Ok(())
     }
 }

@@ -111,8 +111,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let listen = arguments.next().unwrap_or("127.0.0.1:2525".to_owned());
     let folder = arguments.next().map_or_else(|| std::env::temp_dir().join("smtp-maildir"), PathBuf::from);
     let (maildir, domain) = (Maildir::open(folder)?, DOMAIN.parse()?);
-    let server = Server::bind(listen, Config::new(HOSTNAME)?)?;
-    println!("listening on {}, storing mail for {domain}", server.local_address()?);
+    let server = Server::new().bind(listen, Config::new(HOSTNAME)?)?;
+    println!("listening on {}, storing mail for {domain}", server.local_addresses()[0]);
     server.serve(|connection| Delivery::new(&maildir, &domain, connection));
     Ok(())
 }
@@ -129,12 +129,11 @@ mod tests {
     fn mail_for_the_domain_is_stored_with_its_trace_and_no_other_is() -> Result<(), Box<dyn Error>> {
         let folder = tempfile::tempdir()?;
         let (maildir, domain) = (Maildir::open(folder.path())?, DOMAIN.parse()?);
-        let server = Server::bind("127.0.0.1:0", Config::new(HOSTNAME)?)?;
-        let (address, handle) = (server.local_address()?, server.handle());
+        let server = Server::new().bind("127.0.0.1:0", Config::new(HOSTNAME)?)?;
+        let (address, handle) = (server.local_addresses()[0].to_string(), server.handle());
         let server = thread::spawn(move || server.serve(|connection| Delivery::new(&maildir, &domain, connection)));
 
-        let mut client =
-            smtp_blocking::Client::connect(&address.to_string(), smtp_tests::in_clear("client.example.org"))?;
+        let mut client = smtp_blocking::Client::connect(&address, smtp_tests::in_clear("client.example.org"))?;
         let envelope = Envelope::new("jane@example.org", ["joe@EXAMPLE.net", "ann@example.com"])?;
         let outcome = client.send(envelope, "Subject: Hi\r\n\r\nHello!\r\n")?;
         client.quit()?;

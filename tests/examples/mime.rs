@@ -63,8 +63,8 @@ fn summary(content: &[u8]) -> Option<String> {
 fn main() -> Result<(), Box<dyn Error>> {
     let listen = std::env::args().nth(1).unwrap_or("127.0.0.1:2525".to_owned());
     async_std::task::block_on(async {
-        let server = Server::bind(listen, Config::new("mail.example.net")?).await?;
-        println!("listening on {}", server.local_address()?);
+        let server = Server::new().bind(listen, Config::new("mail.example.net")?).await?;
+        println!("listening on {}", server.local_addresses()[0]);
         server.serve(|_connection| Reader::default()).await;
         Ok(())
     })
@@ -102,11 +102,11 @@ mod tests {
     #[test]
     fn a_message_is_read_and_what_is_none_is_refused() -> Result<(), Box<dyn Error>> {
         async_std::task::block_on(async {
-            let server = Server::bind("127.0.0.1:0", Config::new("mail.example.net")?).await?;
-            let address = server.local_address()?;
+            let server = Server::new().bind("127.0.0.1:0", Config::new("mail.example.net")?).await?;
+            let address = server.local_addresses()[0].to_string();
             async_std::task::spawn(server.serve(|_| Reader::default()));
             let config = smtp_tests::in_clear("client.example.org");
-            let mut client = smtp_async_std::Client::connect(&address.to_string(), config).await?;
+            let mut client = smtp_async_std::Client::connect(&address, config).await?;
             let envelope = Envelope::new("jane@example.org", ["joe@example.net"])?;
             assert!(client.send(envelope.clone(), MESSAGE).await?.is_delivered());
             assert_eq!(client.send(envelope, "").await?.recipients[0].reply(), Some(&NOT_A_MESSAGE));

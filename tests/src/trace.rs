@@ -39,9 +39,8 @@ pub fn fields(
     let with = session.protocol();
     // Before the year 0 and behind 9999 there is no date to write.
     let date = OffsetDateTime::from(now).format(&Rfc2822).unwrap_or_default();
-    format!(
-        "Return-Path: <{reverse_path}>\r\nReceived: from {from}\r\n\tby {hostname} with {with}{recipient};\r\n\t{date}\r\n"
-    )
+    let received = format!("from {from}\r\n\tby {hostname} with {with}{recipient};\r\n\t{date}");
+    format!("Return-Path: <{reverse_path}>\r\nReceived: {received}\r\n")
 }
 
 #[cfg(test)]

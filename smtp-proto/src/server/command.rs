@@ -21,6 +21,8 @@ use crate::wire::{
 
 /// The shortest limit on command lines there may be (RFC 5321 section 4.5.3.1.4).
 const MIN_COMMAND_LINE: usize = 512;
+/// What DSN adds to it: NOTIFY with all that it can name, and an ORCPT of 500 octets (RFC 3461 section 4).
+const DSN_PARAMETERS: usize = 536;
 
 /// What the application is deciding about.
 #[derive(Debug)]
@@ -103,7 +105,8 @@ impl Server {
 
     /// The longest command line, in octets with CRLF.
     pub(super) fn command_line(&self) -> usize {
-        self.config.limits.command_line.max(MIN_COMMAND_LINE)
+        let parameters = if self.config.dsn { DSN_PARAMETERS } else { 0 };
+        self.config.limits.command_line.max(MIN_COMMAND_LINE.saturating_add(parameters))
     }
 
     fn command(&mut self, command: Command, rx: &mut BytesMut) {

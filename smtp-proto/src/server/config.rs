@@ -111,7 +111,8 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Octets of a command line with its CRLF. Default 2048, never under 512 (Postfix `line_length_limit`).
+    /// Octets of a command line with its CRLF. Default 2048 (Postfix `line_length_limit`), never under 512, nor under 1048
+    /// where [`Config::dsn`] is on.
     pub command_line: usize,
     /// Octets of an over-long command line that are read in search of its end, before the session is closed.
     /// Default 64 KiB.

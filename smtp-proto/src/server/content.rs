@@ -212,16 +212,22 @@ impl Server {
 
     /// A URL continues a message in chunks: nothing more comes behind the CR that the last of them may have ended with.
     pub(super) fn end_piece(&mut self) -> Result<(), Reply> {
-        match self.chunks.as_mut().map(|content| content.decoder.decode_chunk(&mut BytesMut::new(), &mut 0, true)) {
-            Some(Decoded::Content(piece)) => self.events.push_back(Event::Body(piece)),
-            Some(Decoded::Fault(fault)) => {
-                let refusal = replies::content_fault(fault);
-                self.reset(ResetReason::Refused(refusal.clone()));
-                return Err(refusal);
+        let Some(content) = &mut self.chunks else { return Ok(()) };
+        let refusal = match content.decoder.decode_chunk(&mut BytesMut::new(), &mut 0, true) {
+            Decoded::Content(piece) => {
+                let size = content.size.saturating_add(octets(&piece));
+                if size <= self.config.message_size() {
+                    content.size = size;
+                    self.events.push_back(Event::Body(piece));
+                    return Ok(());
+                }
+                replies::TOO_LARGE
             }
-            Some(Decoded::Partial | Decoded::End) | None => {}
-        }
-        Ok(())
+            Decoded::Fault(fault) => replies::content_fault(fault),
+            Decoded::Partial | Decoded::End => return Ok(()),
+        };
+        self.reset(ResetReason::Refused(refusal.clone()));
+        Err(refusal)
     }
 
     /// The application has taken in what a URL names.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lexopt::prelude::*;
+use smtp_proto::adapter::serving::ConnectionLimits;
 use smtp_proto::adapter::tls::ServerTls;
 use smtp_proto::server::{Config, MIN_MESSAGE_SIZE, MIN_RECIPIENTS, TlsPolicy};
 use smtp_proto::wire::{BareNewline, ForwardPath, Reply, Severity};
@@ -18,6 +19,9 @@ use crate::extensions;
 pub(crate) const USAGE: &str = "\
 Usage: receive --runtime tokio|async-std|blocking --listen ADDR:PORT [options]
 
+  --listen ADDR:PORT            where to listen; may be repeated
+  --unix PATH                   listen on a Unix socket, too, or instead; may be repeated
+  --max-connections N           the most connections at a time (500)
   --hostname NAME               what the server calls itself (localhost)
   --lmtp                        speak LMTP instead of SMTP
   --maildir DIR                 the folder of messages
@@ -45,13 +49,15 @@ Usage: receive --runtime tokio|async-std|blocking --listen ADDR:PORT [options]
                                 (SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN and LOGIN where there is a user)
   --allow-clear-text-auth       let passwords be sent without TLS
 
-Prints one JSON object a line. Port 0 takes a free port; the first line tells which. SIGTERM and SIGINT end it when
+Prints one JSON object a line, first where it listens, each listener on a line. Port 0 takes a free port. SIGTERM and SIGINT end it when
 running transactions have ended; a second one breaks these off.
 ";
 
 pub(crate) struct Arguments {
     pub(crate) runtime: Runtime,
-    pub(crate) listen: String,
+    /// `ADDR:PORT` or `unix:PATH`; at least one.
+    pub(crate) listen: Vec<String>,
+    pub(crate) limits: ConnectionLimits,
     pub(crate) config: Config,
     pub(crate) maildir: Option<PathBuf>,
     pub(crate) trace: Option<String>,
@@ -66,7 +72,10 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// What the command line says; `None` when it asks for help.
     pub(crate) fn parse() -> Result<Option<Self>, lexopt::Error> {
-        let (mut runtime, mut listen, mut hostname) = (None, None, "localhost".to_owned());
+        let (mut runtime, mut listen, mut hostname) = (None, Vec::new(), "localhost".to_owned());
+        let mut limits = ConnectionLimits::default();
+        // Whoever tries this out has one address.
+        limits.per_address = limits.total;
         let (mut maildir, mut sink, mut trace, mut command_timeout) = (None, None, false, None);
         let (mut refused, mut refused_content, mut delay) = (Vec::new(), Vec::new(), Duration::ZERO);
         let (mut policy, mut size, mut recipients, mut extensions) = (None, None, None, String::new());
@@ -77,7 +86,12 @@ impl Arguments {
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("runtime") => runtime = Some(parser.value()?.parse::<Runtime>()?),
-                Long("listen") => listen = Some(parser.value()?.string()?),
+                Long("listen") => listen.push(parser.value()?.string()?),
+                Long("unix") => listen.push(format!("unix:{}", parser.value()?.string()?)),
+                Long("max-connections") => {
+                    limits.total = parser.value()?.parse()?;
+                    limits.per_address = limits.total;
+                }
                 Long("hostname") => hostname = parser.value()?.string()?,
                 Long("lmtp") => lmtp = true,
                 Long("maildir") => maildir = Some(PathBuf::from(parser.value()?)),
@@ -104,6 +118,9 @@ impl Arguments {
                 Short('h') | Long("help") => return Ok(None),
                 _ => return Err(argument.unexpected()),
             }
+        }
+        if listen.is_empty() {
+            return Err("--listen or --unix is missing".into());
         }
         let mut config = Config::new(&hostname).map_err(|error| error.to_string())?;
         config.lmtp = lmtp;
@@ -155,7 +172,8 @@ impl Arguments {
         };
         Ok(Some(Self {
             runtime: runtime.ok_or("--runtime is missing")?,
-            listen: listen.ok_or("--listen is missing")?,
+            listen,
+            limits,
             trusted: (!trusted.is_empty()).then(|| trusting(trusted, &config)),
             config,
             maildir,

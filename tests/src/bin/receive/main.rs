@@ -10,9 +10,10 @@ use std::thread;
 
 use arguments::{Arguments, USAGE};
 use serde_json::{Value, json};
+use smtp_proto::adapter;
 use smtp_tests::maildir::Maildir;
 use smtp_tests::recorder::{Options, Recorder};
-use smtp_tests::runtime::Service;
+use smtp_tests::runtime::{self, Service};
 
 fn print(entry: &Value) {
     let mut stdout = io::stdout().lock();
@@ -42,8 +43,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> io::Result<()> {
-    let Arguments { runtime, listen, config, maildir, trace, refused, refused_content, trusted, delay, tls, users } =
-        arguments;
+    let Arguments { runtime, listen, limits, config, tls, delay, maildir, trace, .. } = arguments;
+    let Arguments { refused, refused_content, trusted, users, .. } = arguments;
     let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT])?;
     let named = |name: String| move |error: io::Error| io::Error::new(error.kind(), format!("{name}: {error}"));
     let maildir = match maildir {
@@ -53,8 +54,15 @@ fn run(arguments: Arguments) -> io::Result<()> {
     let record = Box::new(|entry| print(&entry));
     let options = Arc::new(Options { maildir, trace, refused, refused_content, trusted, users, record });
     let new_handler = move |connection: &_| Recorder::new(&options, connection);
-    let service = Service::start_with_tls(runtime, &listen, config, tls, delay, new_handler).map_err(named(listen))?;
-    print(&json!({ "event": "listening", "address": service.address().to_string() }));
+    let service = tls.into_iter().fold(adapter::Service::new(config), adapter::Service::tls);
+    let mut listening = runtime::Options::new();
+    listening.pause = delay;
+    listening.limits = limits;
+    let listening = listen.iter().fold(listening, |listening, address| listening.at(address, service.clone()));
+    let service = Service::start_with(runtime, listening, new_handler).map_err(named(listen.join(" and ")))?;
+    for address in service.addresses() {
+        print(&json!({ "event": "listening", "address": address.to_string() }));
+    }
     let handle = signals.handle();
     let service = Arc::new(service);
     let stopping = Arc::clone(&service);
