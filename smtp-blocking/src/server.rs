@@ -16,7 +16,7 @@ use smtp_proto::adapter::{Error, Service};
 use smtp_proto::server::Connection;
 
 use crate::channel::Channel;
-use crate::driver::{Driver, Next};
+use crate::driver::{Driver, Next, waited};
 use crate::handler::{Handler, dispatch};
 use crate::listener::{Accepted, Listener};
 use crate::stream::Stream;
@@ -27,8 +27,11 @@ const RESPITE: Duration = Duration::from_millis(100);
 /// How often a session that waits looks whether the server shuts down.
 const ATTENTION: Duration = Duration::from_millis(200);
 
-/// How long to wait for a thread that was woken before it is woken again.
-const INSISTENCE: Duration = Duration::from_millis(10);
+/// How long to wait for a thread that was woken before looking whether it has ended.
+const GLANCE: Duration = Duration::from_millis(5);
+
+/// After how many looks it is woken again.
+const INSISTENCE: usize = 20;
 
 /// A server, with as many listeners as it is given, each with a service of its own.
 #[derive(Debug, Default)]
@@ -134,9 +137,11 @@ impl Server {
                 handle.wait();
             }
             for (thread, knock) in accepting.iter().zip(knocks) {
-                while !thread.is_finished() {
-                    knock.knock();
-                    thread::sleep(INSISTENCE);
+                for look in (0..INSISTENCE).cycle().take_while(|_| !thread.is_finished()) {
+                    if look == 0 {
+                        knock.knock();
+                    }
+                    thread::sleep(GLANCE);
                 }
             }
         });
@@ -172,9 +177,13 @@ fn accept<'scope, F, H>(
 {
     let mut watch = reception.watch();
     while watch.shutdown().is_none() {
-        let Ok(accepted) = listener.accept() else {
-            thread::sleep(RESPITE);
-            continue;
+        let accepted = match listener.accept() {
+            Ok(accepted) => accepted,
+            Err(error) if waited(&error) => continue,
+            Err(_) => {
+                thread::sleep(RESPITE);
+                continue;
+            }
         };
         if watch.shutdown().is_some() {
             break;
