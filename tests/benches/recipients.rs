@@ -43,7 +43,7 @@ fn serve<H: Handler + 'static>(handler: fn() -> H) -> SocketAddr {
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         tokio.block_on(async {
             let server = Server::new().bind("127.0.0.1:0", Config::new("mx.example.net").unwrap()).await.unwrap();
-            tell.send(server.local_addresses().first().and_then(|address| address.tcp()).unwrap()).unwrap();
+            tell.send(server.local_addresses().first().and_then(smtp_tokio::LocalAddress::tcp).unwrap()).unwrap();
             server.serve(|_| handler()).await;
         });
     });

@@ -282,7 +282,7 @@ impl Handler for Recorder {
 }
 
 fn is_lmtp(session: &Session) -> bool {
-    session.protocol().starts_with("LMTP")
+    session.is_lmtp()
 }
 
 /// What no client can guess.
