@@ -137,7 +137,7 @@ impl<S: Stream, M: Machine> Driver<S, M> {
             Err(error) if waited(&error) && self.rx.len() <= self.read_size.octets() => {
                 return self.read(Some(GLANCE));
             }
-            Err(error) if waited(&error) => {}
+            Err(error) if waited(&error) => return Err(error),
             failed => {
                 self.machine.write_failed();
                 self.broken = Some(failed.err().unwrap_or_else(|| ErrorKind::WriteZero.into()));

@@ -4,8 +4,12 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 #[cfg(unix)]
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
 
 use smtp_proto::adapter::serving::{Knock, LocalAddress, SocketFile};
+
+/// How long to wait for a connection before looking around.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// A socket that listens: TCP or Unix.
 #[derive(Debug)]
@@ -38,16 +42,23 @@ impl Listener {
         Self { _file: Some(file), ..self }
     }
 
+    /// Waits for a connection; fails with [`WouldBlock`](io::ErrorKind::WouldBlock) when none has come for a while.
     pub(crate) fn accept(&self) -> io::Result<Accepted> {
         match &self.socket {
             Socket::Tcp(listener) => {
                 let (stream, peer) = listener.accept()?;
                 // Small writes are never to wait for the acknowledgement of earlier ones. What fails here fails again.
                 let _ = stream.set_nodelay(true);
+                // Some systems take that over from the listener.
+                stream.set_read_timeout(None)?;
                 Ok(Accepted::Tcp(stream, peer))
             }
             #[cfg(unix)]
-            Socket::Unix(listener) => Ok(Accepted::Unix(listener.accept()?.0)),
+            Socket::Unix(listener) => {
+                let (stream, _) = listener.accept()?;
+                stream.set_read_timeout(None)?;
+                Ok(Accepted::Unix(stream))
+            }
         }
     }
 }
@@ -78,7 +89,7 @@ impl TryFrom<TcpListener> for Listener {
 
     fn try_from(listener: TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(false)?;
-        let (address, knock) = (LocalAddress::Tcp(listener.local_addr()?), Knock::at(&listener)?);
+        let (address, knock) = (LocalAddress::Tcp(listener.local_addr()?), Knock::at(&listener, LONGEST_WAIT)?);
         Ok(Self { socket: Socket::Tcp(listener), address, knock, _file: None })
     }
 }
@@ -90,7 +101,7 @@ impl TryFrom<UnixListener> for Listener {
     fn try_from(listener: UnixListener) -> io::Result<Self> {
         listener.set_nonblocking(false)?;
         let path = listener.local_addr()?.as_pathname().map(Into::into);
-        let (address, knock) = (LocalAddress::Unix(path.unwrap_or_default()), Knock::at(&listener)?);
+        let (address, knock) = (LocalAddress::Unix(path.unwrap_or_default()), Knock::at(&listener, LONGEST_WAIT)?);
         Ok(Self { socket: Socket::Unix(listener), address, knock, _file: None })
     }
 }

@@ -8,13 +8,15 @@ use std::thread::{self, Builder, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use smtp_proto::Machine;
-use smtp_proto::adapter::serving::{ConnectionLimits, Handle, LocalAddress, Reception, Visit, Watch, listen};
+use smtp_proto::adapter::serving::{
+    ConnectionLimits, Handle, LocalAddress, Observer, Panicked, Reception, Visit, Watch, listen,
+};
 use smtp_proto::adapter::tls::TlsSide;
 use smtp_proto::adapter::{Error, Service};
 use smtp_proto::server::Connection;
 
 use crate::channel::Channel;
-use crate::driver::{Driver, Next};
+use crate::driver::{Driver, Next, waited};
 use crate::handler::{Handler, dispatch};
 use crate::listener::{Accepted, Listener};
 use crate::stream::Stream;
@@ -25,8 +27,11 @@ const RESPITE: Duration = Duration::from_millis(100);
 /// How often a session that waits looks whether the server shuts down.
 const ATTENTION: Duration = Duration::from_millis(200);
 
-/// How long to wait for a thread that was woken before it is woken again.
-const INSISTENCE: Duration = Duration::from_millis(10);
+/// How long to wait for a thread that was woken before looking whether it has ended.
+const GLANCE: Duration = Duration::from_millis(5);
+
+/// After how many looks it is woken again.
+const INSISTENCE: usize = 20;
 
 /// A server, with as many listeners as it is given, each with a service of its own.
 #[derive(Debug, Default)]
@@ -92,12 +97,19 @@ impl Server {
         Self { limits, ..self }
     }
 
+    /// Tells this observer of everything; may be called for several.
+    #[must_use]
+    pub fn observer(self, observer: impl Observer + 'static) -> Self {
+        self.handle.observe(observer);
+        self
+    }
+
     /// Where it listens, in the order in which the listeners were added.
     pub fn local_addresses(&self) -> Vec<LocalAddress> {
         self.entrances.iter().map(|(listener, _)| listener.address.clone()).collect()
     }
 
-    /// For shutting it down later.
+    /// For shutting it down later, and for looking at what it does.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
@@ -125,9 +137,11 @@ impl Server {
                 handle.wait();
             }
             for (thread, knock) in accepting.iter().zip(knocks) {
-                while !thread.is_finished() {
-                    knock.knock();
-                    thread::sleep(INSISTENCE);
+                for look in (0..INSISTENCE).cycle().take_while(|_| !thread.is_finished()) {
+                    if look == 0 {
+                        knock.knock();
+                    }
+                    thread::sleep(GLANCE);
                 }
             }
         });
@@ -163,9 +177,13 @@ fn accept<'scope, F, H>(
 {
     let mut watch = reception.watch();
     while watch.shutdown().is_none() {
-        let Ok(accepted) = listener.accept() else {
-            thread::sleep(RESPITE);
-            continue;
+        let accepted = match listener.accept() {
+            Ok(accepted) => accepted,
+            Err(error) if waited(&error) => continue,
+            Err(_) => {
+                thread::sleep(RESPITE);
+                continue;
+            }
         };
         if watch.shutdown().is_some() {
             break;
@@ -178,7 +196,7 @@ fn accept<'scope, F, H>(
                 continue;
             }
         };
-        let (name, service) = (format!("smtp {}", visit.connection.id), service.clone());
+        let (name, service) = (format!("smtp {}", visit.connection().id), service.clone());
         let session = move || {
             // The handler has been told how it ended. A panic in it ends this session and no other.
             let _ = catch_unwind(AssertUnwindSafe(|| match accepted {
@@ -209,7 +227,7 @@ where
     S: Stream,
     H: Handler,
 {
-    run(stream, service.into(), handler, Visit::uncounted(connection, handle))
+    run(stream, service.into(), handler, Visit::unlimited(connection, handle))
 }
 
 fn run<S, H>(stream: S, service: Service, mut handler: H, visit: Visit) -> Result<(), Error>
@@ -221,16 +239,32 @@ where
     let (machine, tls) = service.into_machine();
     let channel = Channel::new(stream, TlsSide::Server(tls));
     let mut driver = Driver::new(channel, machine, peer, Instant::now(), Some(ATTENTION));
-    let Visit { mut watch, .. } = visit;
-    let mut misuse = None;
+    let Visit { mut account, mut watch, .. } = visit;
+    let (mut misuse, mut panicked) = (None, false);
     loop {
+        account.note(driver.machine.session());
         if let Some(shutdown) = watch.shutdown_by_now() {
             driver.machine.shut_down(shutdown);
         }
         match driver.next()? {
             Next::Event(event) => {
-                if let Some(decision) = dispatch(&mut handler, driver.machine.session(), event) {
-                    misuse = misuse.or(driver.machine.decide(decision).err());
+                let session = driver.machine.session();
+                let asked = account.event(session, &event);
+                if panicked {
+                    continue;
+                }
+                match account.call(|| dispatch(&mut handler, session, event)) {
+                    Ok(decision) => {
+                        account.decided(session, asked, decision.as_ref());
+                        if let Some(decision) = decision {
+                            misuse = misuse.or(driver.machine.decide(decision).err());
+                        }
+                    }
+                    Err(Panicked) => {
+                        panicked = true;
+                        account.failed(session, asked);
+                        driver.machine.application_failed();
+                    }
                 }
             }
             // The goodbye takes too long.

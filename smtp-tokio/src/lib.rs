@@ -20,7 +20,7 @@ mod server;
 pub use client::{Client, Connector};
 pub use listener::Listener;
 pub use server::{Server, serve_connection};
-pub use smtp_proto::adapter::serving::{ConnectionLimits, Handle, LocalAddress};
+pub use smtp_proto::adapter::serving::{ConnectionLimits, Counts, Handle, LocalAddress, Observer, TurnedAway};
 #[cfg(feature = "tls")]
 pub use smtp_proto::adapter::tls;
 pub use smtp_proto::adapter::{Error, Service};

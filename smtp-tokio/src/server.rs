@@ -4,7 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use smtp_proto::adapter::serving::{
-    ConnectionLimits, Drive, Handle, LocalAddress, Next, Reception, Visit, all, listen, serve_session,
+    ConnectionLimits, Drive, Handle, LocalAddress, Next, Observer, Reception, Visit, all, listen, serve_session,
 };
 use smtp_proto::adapter::tls::TlsSide;
 use smtp_proto::adapter::{Error, Service};
@@ -85,12 +85,19 @@ impl Server {
         Self { limits, ..self }
     }
 
+    /// Tells this observer of everything; may be called for several.
+    #[must_use]
+    pub fn observer(self, observer: impl Observer + 'static) -> Self {
+        self.handle.observe(observer);
+        self
+    }
+
     /// Where it listens, in the order in which the listeners were added.
     pub fn local_addresses(&self) -> Vec<LocalAddress> {
         self.entrances.iter().map(|(listener, _)| listener.address.clone()).collect()
     }
 
-    /// For shutting it down later.
+    /// For shutting it down later, and for looking at what it does.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
@@ -156,7 +163,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     H: Handler,
 {
-    run(stream, service.into(), handler, Visit::uncounted(connection, handle)).await
+    run(stream, service.into(), handler, Visit::unlimited(connection, handle)).await
 }
 
 async fn run<S, H>(stream: S, service: Service, handler: H, visit: Visit) -> Result<(), Error>

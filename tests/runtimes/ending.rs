@@ -90,32 +90,7 @@ fn content_without_its_end_is_delivered_to_nobody(runtime: Runtime) {
     }
 }
 
-fn a_handler_that_panics_harms_no_other_session(runtime: Runtime) {
-    let server = Server::start(runtime);
-    let address = server.address();
-    let mut bystander = client(&address);
-    begins_message(&mut bystander);
-    for _ in 0..4 {
-        let mut victim = client(&address);
-        assert!(victim.ask("MAIL FROM:<>").starts_with("250"));
-        victim.say("RCPT TO:<panics@example.net>\r\n");
-        assert_eq!(victim.line(), None);
-    }
-    for client in [&mut bystander, &mut client(&address)] {
-        assert!(client.ask("RSET").starts_with("250"));
-        begins_message(client);
-        assert!(client.ask("DATA").starts_with("354"));
-        client.say("Subject: still here\r\n.\r\n");
-        assert!(client.reply().starts_with("250"));
-        assert!(client.ask("QUIT").starts_with("221"));
-    }
-    let heard = server.stop();
-    let messages = heard.iter().filter(|(_, heard)| matches!(heard, Heard::Message(_)));
-    assert_eq!(messages.count(), 2, "{heard:?}");
-}
-
 on_each_runtime!(
     shutting_down_ends_idle_sessions_and_lets_transactions_finish,
     content_without_its_end_is_delivered_to_nobody,
-    a_handler_that_panics_harms_no_other_session,
 );

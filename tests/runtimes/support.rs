@@ -213,6 +213,10 @@ impl Server {
         self.service.shut_down();
     }
 
+    pub(super) fn handle(&self) -> &Handle {
+        self.service.handle()
+    }
+
     /// Shuts down and waits for the end; gives what was heard until then and not looked at.
     pub(super) fn stop(self) -> Vec<(u64, Heard)> {
         self.service.shut_down();
@@ -226,18 +230,31 @@ pub(super) fn serve<H>(runtime: Runtime, stream: TcpStream, service: impl Into<a
 where
     H: server::Handler + Handler,
 {
+    serve_under(&Handle::new(), runtime, stream, service, handler);
+}
+
+/// Serves one connection until a handle ends it.
+pub(super) fn serve_under<H>(
+    handle: &Handle,
+    runtime: Runtime,
+    stream: TcpStream,
+    service: impl Into<adapter::Service>,
+    handler: H,
+) where
+    H: server::Handler + Handler,
+{
     stream.set_nonblocking(runtime != Runtime::Blocking).unwrap();
-    let (connection, service, handle) = (server::Connection::new(1, None), service.into(), Handle::new());
+    let (connection, service) = (server::Connection::new(1, None), service.into());
     let served = match runtime {
         Runtime::Tokio => on_tokio(async {
             let stream = tokio::net::TcpStream::from_std(stream).unwrap();
-            smtp_tokio::serve_connection(stream, connection, service, handler, &handle).await
+            smtp_tokio::serve_connection(stream, connection, service, handler, handle).await
         }),
         Runtime::AsyncStd => {
             let stream = async_std::net::TcpStream::from(stream);
-            async_std::task::block_on(smtp_async_std::serve_connection(stream, connection, service, handler, &handle))
+            async_std::task::block_on(smtp_async_std::serve_connection(stream, connection, service, handler, handle))
         }
-        Runtime::Blocking => smtp_blocking::serve_connection(stream, connection, service, handler, &handle),
+        Runtime::Blocking => smtp_blocking::serve_connection(stream, connection, service, handler, handle),
     };
     served.unwrap();
 }

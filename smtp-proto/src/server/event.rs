@@ -8,6 +8,8 @@ use core::ops::Deref;
 use bytes::Bytes;
 
 use super::config::Config;
+#[cfg(feature = "std")]
+use super::handler::UNDECIDED;
 use super::session::Identity;
 use crate::error::Phase;
 use crate::sasl::{Credentials, Verdict};
@@ -271,6 +273,18 @@ impl From<Reply> for Decision {
     }
 }
 
+/// What a handler that cannot store a message says: 452 where there is no space, else 451. It never accepts.
+#[cfg(feature = "std")]
+impl From<std::io::Error> for Decision {
+    fn from(error: std::io::Error) -> Self {
+        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        Self::Reply(match error.kind() {
+            StorageFull | QuotaExceeded | FileTooLarge => Reply::from_static("452 4.3.1 Insufficient system storage"),
+            _ => UNDECIDED,
+        })
+    }
+}
+
 impl From<Verdict> for Decision {
     fn from(verdict: Verdict) -> Self {
         Self::Verdict(verdict)
@@ -284,6 +298,37 @@ impl Decision {
             Self::Accept | Self::Configure(_) | Self::Verdict(Verdict::Accepted) => None,
             Self::Reply(reply) if reply.is_positive() => None,
             refusal => Some(refusal),
+        }
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn no_error_of_the_system_accepts_anything() {
+        let cases = [
+            (ErrorKind::StorageFull, "452 4.3.1 "),
+            (ErrorKind::QuotaExceeded, "452 4.3.1 "),
+            (ErrorKind::FileTooLarge, "452 4.3.1 "),
+            (ErrorKind::PermissionDenied, "451 4.3.0 "),
+            (ErrorKind::NotFound, "451 4.3.0 "),
+            (ErrorKind::Other, "451 4.3.0 "),
+        ];
+        for (kind, expected) in cases {
+            match Decision::from(Error::from(kind)) {
+                Decision::Reply(reply) => assert!(alloc::format!("{reply}").starts_with(expected), "{kind}: {reply}"),
+                decision => panic!("{kind}: {decision:?}"),
+            }
+        }
+        // ENOSPC, EDQUOT, EFBIG as the system says them.
+        #[cfg(target_os = "linux")]
+        for number in [28, 122, 27] {
+            let refusal = Decision::from(Error::from_raw_os_error(number)).refusal();
+            assert!(matches!(refusal, Some(Decision::Reply(reply)) if reply.code().value() == 452), "{number}");
         }
     }
 }

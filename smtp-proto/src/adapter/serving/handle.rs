@@ -1,4 +1,4 @@
-//! What ends sessions from elsewhere, and how they come to know of it.
+//! What ends sessions from elsewhere and tells what they do, and how they come to know of it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,13 +8,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use super::observer::{Counting, Counts, Observer};
 use super::session::{Drive, Either, either};
+use super::visit::Observers;
 use crate::server::Shutdown;
 
 /// How long a session may go on that was told to end at once: then its hook is dropped, or its connection.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Ends a server, or sessions that are served one by one, from elsewhere. Clones control the same.
+/// Ends a server, or sessions that are served one by one, from elsewhere, and tells what they do. Clones are the same.
 #[derive(Clone, Default)]
 pub struct Handle {
     shared: Arc<Shared>,
@@ -26,6 +28,8 @@ struct Shared {
     /// Counts the changes of the orders, so that looking costs nothing while there is none.
     changes: AtomicUsize,
     changed: Condvar,
+    counting: Arc<Counting>,
+    observers: Mutex<Vec<Arc<dyn Observer>>>,
 }
 
 #[derive(Default)]
@@ -62,6 +66,21 @@ impl Handle {
     /// several limits the earliest holds.
     pub fn shut_down_within(&self, limit: Duration) {
         self.order(Some(Shutdown::AfterTransaction), Instant::now().checked_add(limit));
+    }
+
+    /// What has been done so far. Sessions that run are in it.
+    pub fn counts(&self) -> Counts {
+        self.shared.counting.counts()
+    }
+
+    /// Tells this observer of everything from now on; sessions that run already keep it to themselves.
+    pub fn observe(&self, observer: impl Observer + 'static) {
+        self.shared.observers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(observer));
+    }
+
+    pub(super) fn observers(&self) -> Observers {
+        let others = self.shared.observers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Observers { counting: Arc::clone(&self.shared.counting), others }
     }
 
     fn order(&self, shutdown: Option<Shutdown>, limit: Option<Instant>) {

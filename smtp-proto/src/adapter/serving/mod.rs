@@ -2,6 +2,7 @@
 
 mod gate;
 mod handle;
+mod observer;
 mod reception;
 mod session;
 #[cfg(feature = "sockets")]
@@ -10,10 +11,11 @@ mod visit;
 
 pub use gate::ConnectionLimits;
 pub use handle::{Handle, Watch};
+pub use observer::{Counts, Observer};
 pub use reception::{Reception, TurnedAway};
 pub use session::{Drive, Next, all, serve_session};
 #[cfg(all(feature = "sockets", unix))]
 pub use sockets::listen_unix;
 #[cfg(feature = "sockets")]
 pub use sockets::{Knock, LocalAddress, SocketFile, listen};
-pub use visit::Visit;
+pub use visit::{Account, Asked, Panicked, Visit};

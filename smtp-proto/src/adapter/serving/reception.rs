@@ -1,6 +1,7 @@
 //! Who comes to a server, and who is turned away.
 
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::BytesMut;
@@ -12,6 +13,7 @@ use crate::adapter::Service;
 use crate::server::{Connection, TlsPolicy};
 use crate::wire::{Reply, ReplyForm};
 
+const FAILED: Reply = Reply::from_static("421 4.3.0 Local error; try again later");
 const FULL: Reply = Reply::from_static("421 4.7.0 Too many connections; try again later");
 
 /// Why a connection is turned away.
@@ -22,6 +24,8 @@ pub enum TurnedAway {
     Total,
     /// There are as many as there may be from its address.
     PerAddress,
+    /// The application made no handler for it: it panicked.
+    ApplicationFailed,
 }
 
 impl TurnedAway {
@@ -31,6 +35,7 @@ impl TurnedAway {
         if config.tls != TlsPolicy::Implicit {
             let reply = match self {
                 Self::Total | Self::PerAddress => FULL,
+                Self::ApplicationFailed => FAILED,
             };
             let form = ReplyForm { enhanced: config.enhanced_status_codes || config.lmtp, utf8: false };
             reply.write(form, &mut words);
@@ -85,9 +90,17 @@ impl<F> Reception<F> {
         arrivals.count = arrivals.count.saturating_add(1);
         let connection = Connection { listener, local, ..Connection::new(arrivals.count, peer) };
         let client = peer.filter(|_| !service.config().proxy_protocol);
-        let ticket = self.gate.admit(client.map(|client| client.ip())).map_err(|reason| reason.words(service))?;
-        let handler = (arrivals.new_handler)(&connection);
+        let admitted = self.gate.admit(client.map(|client| client.ip())).and_then(|ticket| {
+            let handler = catch_unwind(AssertUnwindSafe(|| (arrivals.new_handler)(&connection)));
+            handler.map(|handler| (ticket, handler)).map_err(|_| TurnedAway::ApplicationFailed)
+        });
         drop(arrivals);
-        Ok((Visit::new(connection, &self.handle, Some(ticket)), handler))
+        match admitted {
+            Ok((ticket, handler)) => Ok((Visit::new(connection, &self.handle, Some(ticket)), handler)),
+            Err(reason) => {
+                self.handle.observers().tell(|observer| observer.turned_away(&connection, reason));
+                Err(reason.words(service))
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use super::handle::Attention;
-use super::visit::Visit;
+use super::visit::{Panicked, Visit};
 use crate::adapter::Error;
 use crate::machine::Machine;
 use crate::server::{Event, Handler, Server, Session, dispatch};
@@ -54,9 +54,10 @@ pub trait Drive {
 /// # Errors
 /// When a decision of the handler does not fit. The end of the session, whatever it was, is told to the handler.
 pub async fn serve_session<D: Drive, H: Handler>(mut driver: D, mut handler: H, visit: Visit) -> Result<(), Error> {
-    let Visit { mut watch, .. } = visit;
-    let (mut misuse, mut broken_off) = (None, false);
+    let Visit { mut account, mut watch, .. } = visit;
+    let (mut misuse, mut broken_off, mut panicked) = (None, false, false);
     loop {
+        account.note(driver.session());
         if let Some(shutdown) = watch.shutdown() {
             driver.machine().shut_down(shutdown);
         }
@@ -77,14 +78,28 @@ pub async fn serve_session<D: Drive, H: Handler>(mut driver: D, mut handler: H, 
             Next::Decide => continue,
             Next::Closed => break,
         };
+        let asked = account.event(driver.session(), &event);
+        if panicked {
+            continue;
+        }
         let deadline = driver.deadline();
-        let hook = dispatch(&mut handler, driver.session(), event);
+        let hook = account.hook(dispatch(&mut handler, driver.session(), event));
         match either(hook, either(D::sleep_until(deadline), watch.overtime::<D>())).await {
-            Either::First(Some(decision)) => misuse = misuse.or(driver.machine().decide(decision).err()),
-            Either::First(None) => {}
+            Either::First(Ok(decision)) => {
+                account.decided(driver.session(), asked, decision.as_ref());
+                if let Some(decision) = decision {
+                    misuse = misuse.or(driver.machine().decide(decision).err());
+                }
+                continue;
+            }
+            Either::First(Err(Panicked)) => {
+                panicked = true;
+                driver.machine().application_failed();
+            }
             Either::Second(Either::First(())) => driver.machine().overdue(),
             Either::Second(Either::Second(())) => driver.machine().application_failed(),
         }
+        account.failed(driver.session(), asked);
     }
     if !broken_off {
         driver.linger().await;

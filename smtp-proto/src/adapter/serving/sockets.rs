@@ -80,12 +80,16 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
 pub struct Knock(SockAddr);
 
 impl Knock {
-    /// For whoever waits at this socket.
+    /// For whoever waits at this socket. Where the system knows how (Linux), waits there end with
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) by themselves after so long: knocks may not get through, to a Unix
+    /// socket whose name is gone, or when the process is out of descriptors.
     ///
     /// # Errors
     /// When the system does not say where it listens.
-    pub fn at<'a>(socket: impl Into<SockRef<'a>>) -> io::Result<Self> {
-        let address = socket.into().local_addr()?;
+    pub fn at<'a>(socket: impl Into<SockRef<'a>>, longest: Duration) -> io::Result<Self> {
+        let socket = socket.into();
+        socket.set_read_timeout(Some(longest))?;
+        let address = socket.local_addr()?;
         Ok(Self(match address.as_socket() {
             Some(SocketAddr::V4(any)) if any.ip().is_unspecified() => {
                 SocketAddr::from((Ipv4Addr::LOCALHOST, any.port())).into()
