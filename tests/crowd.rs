@@ -10,6 +10,7 @@ use std::fs;
 use std::io::{BufRead, BufReader as Lines};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,9 @@ const NEIGHBOURS: usize = 50;
 const AT_ONCE: usize = 500;
 /// Descriptors that a process needs besides its connections.
 const SPARE: u64 = 200;
+
+/// One crowd at a time has enough descriptors.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// A server in a process of its own.
 struct Receive {
@@ -132,17 +136,18 @@ async fn crowd(server: SocketAddr) -> Vec<Client> {
     here
 }
 
-/// Makes room for so many descriptors, here and in processes started from here.
-fn raise_descriptors() {
+/// Makes room for the descriptors of a crowd, here and in processes started from here.
+fn raise_descriptors() -> MutexGuard<'static, ()> {
     let most = getrlimit(Resource::Nofile).maximum;
     let wanted = CROWD as u64 + SPARE;
     assert!(most.is_none_or(|most| most >= wanted), "this needs {wanted} descriptors (ulimit -Hn); there are {most:?}");
     setrlimit(Resource::Nofile, Rlimit { current: most.or(Some(wanted)), maximum: most }).unwrap();
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[test]
 fn ten_thousand_sessions_stay_open_while_some_of_them_send() {
-    raise_descriptors();
+    let _turn = raise_descriptors();
     let server = Receive::start(&[]);
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio.block_on(async {
@@ -176,7 +181,7 @@ fn ten_thousand_sessions_stay_open_while_some_of_them_send() {
 
 #[test]
 fn ten_thousand_that_drip_are_cut_while_others_are_served() {
-    raise_descriptors();
+    let _turn = raise_descriptors();
     let server = Receive::start(&["--command-timeout", "6"]);
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio.block_on(async {

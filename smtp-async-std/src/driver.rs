@@ -136,7 +136,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Driver<S, M> {
         if self.input_ended || write && self.rx.len() > self.read_size.octets() {
             return Poll::Pending;
         }
-        let received = ready!(self.channel.poll_read(context, &mut self.rx, self.read_size.octets()))?;
+        let received = self.channel.poll_read(context, &mut self.rx, self.read_size.octets());
+        if received.is_pending() && self.rx.is_empty() {
+            // A session that waits holds no buffer.
+            self.rx = BytesMut::new();
+        }
+        let received = ready!(received)?;
         self.read_size.note(received);
         if received == 0 {
             self.input_ended = true;

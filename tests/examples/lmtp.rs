@@ -65,7 +65,7 @@ impl Handler for Delivery {
                 self.recipients.push((recipient.forward_path, maildir));
                 Decision::Accept
             }
-            Some(Err(error)) => failed(&error),
+            Some(Err(error)) => error.into(),
             None => NO_USER.into(),
         }
     }
@@ -89,19 +89,13 @@ impl Handler for Delivery {
 
     fn message_end(&mut self, _: &Session, _: u64) -> Decision {
         let kept = self.drafts.drain(..).map(|draft| draft.and_then(Draft::keep));
-        Decision::Each(kept.map(|kept| kept.map_or_else(|error| failed(&error), |_| Decision::Accept)).collect())
+        Decision::Each(kept.map(|kept| kept.map_or_else(Decision::from, |_| Decision::Accept)).collect())
     }
 
     fn reset(&mut self, _: &Session, _: ResetReason) {
         // Drafts that are dropped are gone.
         self.drafts.clear();
     }
-}
-
-/// What is said when a message cannot be stored.
-fn failed(error: &io::Error) -> Decision {
-    eprintln!("{error}");
-    Reply::from_static("451 4.3.0 Cannot store the message; try again later").into()
 }
 
 fn config() -> Result<Config, Box<dyn Error>> {

@@ -71,14 +71,14 @@ impl Handler for Delivery {
     fn data(&mut self, session: &Session) -> Decision {
         match self.begin(session) {
             Ok(draft) => self.draft = Some(draft),
-            Err(error) => return failed(&error),
+            Err(error) => return error.into(),
         }
         Decision::Accept
     }
 
     fn body(&mut self, _: &Session, content: Bytes) -> Decision {
         match self.draft.as_mut().map(|draft| draft.write(&content)) {
-            Some(Err(error)) => failed(&error),
+            Some(Err(error)) => error.into(),
             Some(Ok(())) | None => Decision::Accept,
         }
     }
@@ -89,7 +89,7 @@ impl Handler for Delivery {
                 println!("{}", file.display());
                 Decision::Accept
             }
-            Some(Err(error)) => failed(&error),
+            Some(Err(error)) => error.into(),
             None => NOT_STORED.into(),
         }
     }
@@ -98,12 +98,6 @@ impl Handler for Delivery {
         // A draft that is dropped is gone.
         self.draft = None;
     }
-}
-
-/// What the client is told when a message cannot be stored.
-fn failed(error: &io::Error) -> Decision {
-    eprintln!("{error}");
-    Reply::from_static("451 4.3.0 Cannot store the message; try again later").into()
 }
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -18,22 +18,52 @@ on_each_runtime!(
     opensmtpd_delivers_by_lmtp,
 );
 
-/// Who is there, and who is refused where: `receive` takes the option with the reply.
-const FATES: [(&str, Option<(&str, &str)>, &str, &str); 6] = [
-    ("first@example.net", None, "sent", "2.1.5"),
-    ("unknown@example.net", Some(("--reject-rcpt", "550 5.1.1 No such user here")), "bounced", "5.1.1"),
-    ("full@example.net", Some(("--reject-for", "552 5.2.2 The mailbox is full")), "bounced", "5.2.2"),
-    ("busy@example.net", Some(("--reject-rcpt", "450 4.2.1 Not now")), "deferred", "4.2.1"),
-    ("locked@example.net", Some(("--reject-for", "452 4.2.2 Locked")), "deferred", "4.2.2"),
-    ("last@example.net", None, "sent", "2.1.5"),
+/// A recipient, the option of `receive` and the reply that it is refused with, and what becomes of it.
+struct Fate {
+    address: &'static str,
+    refused: Option<(&'static str, &'static str)>,
+    outcome: &'static str,
+    code: &'static str,
+}
+
+const FATES: [Fate; 6] = [
+    Fate { address: "first@example.net", refused: None, outcome: "sent", code: "2.1.5" },
+    Fate {
+        address: "unknown@example.net",
+        refused: Some((AT_RCPT, "550 5.1.1 No such user here")),
+        outcome: "bounced",
+        code: "5.1.1",
+    },
+    Fate {
+        address: "full@example.net",
+        refused: Some((BEHIND_CONTENT, "552 5.2.2 The mailbox is full")),
+        outcome: "bounced",
+        code: "5.2.2",
+    },
+    Fate {
+        address: "busy@example.net",
+        refused: Some((AT_RCPT, "450 4.2.1 Not now")),
+        outcome: "deferred",
+        code: "4.2.1",
+    },
+    Fate {
+        address: "locked@example.net",
+        refused: Some((BEHIND_CONTENT, "452 4.2.2 Locked")),
+        outcome: "deferred",
+        code: "4.2.2",
+    },
+    Fate { address: "last@example.net", refused: None, outcome: "sent", code: "2.1.5" },
 ];
+const AT_RCPT: &str = "--reject-rcpt";
+const BEHIND_CONTENT: &str = "--reject-for";
 
 /// The options that make it so.
 fn options() -> Vec<String> {
-    let refused =
-        FATES.iter().filter_map(|(address, refused, ..)| refused.map(|(option, reply)| (address, option, reply)));
-    let options = refused.flat_map(|(address, option, reply)| [option.to_owned(), format!("{address}={reply}")]);
-    ["--lmtp".to_owned()].into_iter().chain(options).collect()
+    let refused = FATES.iter().filter_map(|fate| {
+        let (option, reply) = fate.refused?;
+        Some([option.to_owned(), format!("{}={reply}", fate.address)])
+    });
+    ["--lmtp".to_owned()].into_iter().chain(refused.flatten()).collect()
 }
 
 fn postfix_delivers_by_lmtp_over_tcp_to_each_what_is_theirs(runtime: &str) {
@@ -56,20 +86,20 @@ fn postfix_delivers_by_lmtp_over_a_unix_socket_to_each_what_is_theirs(runtime: &
 
 fn deliver(mut receive: Receive, relay: Relay) {
     let Some(smtplib) = Smtplib::find() else { return };
-    let recipients = FATES.map(|(address, ..)| address);
+    let recipients = FATES.map(|fate| fate.address);
     let Some(mut postfix) = Postfix::start(relay, &recipients, |_| Additions::default()) else { return };
     let message = &messages::all()[3];
     smtplib.send(postfix.address, message, SENDER, &recipients, &json!({})).expect_success();
 
-    for ((address, refused, outcome, code), status) in FATES.iter().zip(postfix.statuses(&recipients)) {
-        assert_eq!((status.outcome.as_str(), status.code.as_str()), (*outcome, *code), "{address}: {status:?}");
-        let (said, to) = match refused {
-            None => ("250 2.1.5 ", None),
-            Some(("--reject-rcpt", reply)) => (*reply, Some("(in reply to RCPT TO command)")),
-            Some((_, reply)) => (*reply, Some("(in reply to end of DATA command)")),
+    for (fate, status) in FATES.iter().zip(postfix.statuses(&recipients)) {
+        let address = fate.address;
+        assert_eq!((&*status.outcome, &*status.code), (fate.outcome, fate.code), "{address}: {status:?}");
+        let (said, to) = match fate.refused {
+            None => ("250 2.1.5 ", ""),
+            Some((AT_RCPT, reply)) => (reply, "(in reply to RCPT TO command)"),
+            Some((_, reply)) => (reply, "(in reply to end of DATA command)"),
         };
-        assert!(status.reason.contains(said), "{address}: {status:?}");
-        assert!(to.is_none_or(|to| status.reason.contains(to)), "{address}: {status:?}");
+        assert!(status.reason.contains(said) && status.reason.contains(to), "{address}: {status:?}");
     }
 
     let event = receive.next_message();
@@ -97,7 +127,7 @@ fn opensmtpd_delivers_by_lmtp(runtime: &str) {
     let Some(smtplib) = Smtplib::find() else { return };
     let mut receive = Receive::start(runtime, &["--lmtp"]);
     let Some(opensmtpd) = OpenSmtpd::start("lmtp", receive.address()) else { return };
-    let recipients = FATES.map(|(address, ..)| address);
+    let recipients = FATES.map(|fate| fate.address);
     let message = &messages::all()[3];
     smtplib.send(opensmtpd.address, message, SENDER, &recipients, &json!({})).expect_success();
     let event = receive.next_message();

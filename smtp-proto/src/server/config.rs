@@ -30,8 +30,8 @@ pub(super) const MIN_AUTH_LINE: usize = 12288;
 #[non_exhaustive]
 pub struct Config {
     hostname: HelloName,
-    /// The text behind the name in the greeting. Default `ESMTP`.
-    pub greeting: String,
+    /// The text behind the name in the greeting. Default `ESMTP`, or `LMTP` where that is spoken.
+    pub greeting: Option<String>,
     /// What is done about a CR or LF in content that is not part of a CRLF. Default [`BareNewline::Reject`].
     pub bare_newline: BareNewline,
     /// Whether content may hold NUL characters. Default no: too many programs end a text there.
@@ -233,7 +233,7 @@ impl Config {
     pub fn new(hostname: &str) -> Result<Self, InvalidArgument> {
         Ok(Self {
             hostname: hostname.parse().map_err(|problem| InvalidArgument::new("host name", hostname, problem))?,
-            greeting: "ESMTP".to_string(),
+            greeting: None,
             bare_newline: BareNewline::Reject,
             allow_nul: false,
             pipelining: true,

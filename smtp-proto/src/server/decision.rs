@@ -187,7 +187,8 @@ impl Server {
     }
 
     pub(super) fn greet(&mut self, own: Option<&Reply>) {
-        let text = own.map_or(self.config.greeting.as_str(), Reply::text);
+        let usual = if self.config.lmtp { "LMTP" } else { "ESMTP" };
+        let text = own.map_or(self.config.greeting.as_deref().unwrap_or(usual), Reply::text);
         self.hello_reply(220, format!("{} {text}", self.config.hostname()));
         self.flush = true;
     }

@@ -118,6 +118,11 @@ impl Session {
         self.pipelined_early
     }
 
+    /// Whether it is LMTP.
+    pub fn is_lmtp(&self) -> bool {
+        self.lmtp
+    }
+
     /// The protocol for the `with` clause of a Received field (RFC 3848, RFC 6531 section 4.3).
     pub fn protocol(&self) -> &'static str {
         let utf8 = self.transaction.as_ref().is_some_and(|transaction| transaction.smtputf8);

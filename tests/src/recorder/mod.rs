@@ -3,7 +3,7 @@
 mod facts;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
@@ -23,8 +23,6 @@ use smtp_proto::wire::{AbsoluteUri, Attribute, ForwardPath, Node, Reply, Reverse
 use crate::maildir::{Draft, Maildir};
 use crate::trace;
 
-const NO_SPACE: Reply = Reply::from_static("452 4.3.1 No space to store the message");
-const NO_STORAGE: Reply = Reply::from_static("451 4.3.0 Cannot store the message; try again later");
 const TAKEN: Reply = Reply::from_static("250 2.1.5 Message accepted for this recipient");
 
 /// What a recorder does.
@@ -101,12 +99,9 @@ impl Recorder {
     }
 
     /// The reply to a message that cannot be stored. Whoever runs this is told why, the client is not.
-    fn failed(&self, error: &io::Error) -> Reply {
+    fn failed(&self, error: io::Error) -> Decision {
         self.record("failed", json!({ "error": error.to_string() }));
-        match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => NO_SPACE,
-            _ => NO_STORAGE,
-        }
+        error.into()
     }
 
     /// Begins to store a message.
@@ -222,7 +217,7 @@ impl Handler for Recorder {
         let Some(mut message) = self.message.take() else { return NOT_STORED.into() };
         match self.draft(session, &message) {
             Ok(draft) => message.draft = draft,
-            Err(error) => return self.failed(&error).into(),
+            Err(error) => return self.failed(error),
         }
         self.message = Some(message);
         Decision::Accept
@@ -234,7 +229,7 @@ impl Handler for Recorder {
         message.digest.update(&content);
         match message.draft.as_mut().map_or(Ok(()), |draft| draft.write(&content)) {
             Ok(()) => Decision::Accept,
-            Err(error) => self.failed(&error).into(),
+            Err(error) => self.failed(error),
         }
     }
 
@@ -249,7 +244,7 @@ impl Handler for Recorder {
         match self.take(session, message) {
             Ok(replies) if is_lmtp(session) => Decision::Each(replies.into_iter().map(Decision::Reply).collect()),
             Ok(_) => Decision::Accept,
-            Err(error) => self.failed(&error).into(),
+            Err(error) => self.failed(error),
         }
     }
 
@@ -287,7 +282,7 @@ impl Handler for Recorder {
 }
 
 fn is_lmtp(session: &Session) -> bool {
-    session.protocol().starts_with("LMTP")
+    session.is_lmtp()
 }
 
 /// What no client can guess.

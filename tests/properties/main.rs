@@ -2,6 +2,10 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failing test is to fail")]
 
+mod chunks;
+mod model;
+mod sessions;
+
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -351,88 +355,6 @@ fn what_a_peer_sends_never_piles_up() {
         }
     }
     assert!((60_000..70_000).contains(&server.output().remaining()) && rx.len() > 500_000);
-}
-
-/// What a server must do, in as few words as possible (P11): the class of each reply.
-#[derive(Default)]
-struct Model {
-    hello: bool,
-    mail: bool,
-    recipients: usize,
-}
-
-impl Model {
-    fn reply(&mut self, command: &str) -> &'static str {
-        let (reply, end) = match command {
-            "EHLO a" => {
-                self.hello = true;
-                ("250", true)
-            }
-            "RSET" => ("250", true),
-            "MAIL FROM:<>" if self.hello && !self.mail => {
-                self.mail = true;
-                ("250", false)
-            }
-            "RCPT TO:<b@b.test>" if self.mail => {
-                self.recipients += 1;
-                ("250", false)
-            }
-            "RCPT TO:<no@b.test>" if self.mail => ("550", false),
-            "DATA" if self.recipients > 0 => ("354", true),
-            "DATA" if self.mail => ("554", true),
-            "NOOP" => ("250", false),
-            "JUNK" => ("500", false),
-            _ => ("503", false),
-        };
-        if end {
-            (self.mail, self.recipients) = (false, 0);
-        }
-        reply
-    }
-}
-
-#[test]
-fn the_server_equals_the_model_on_random_commands() {
-    // P11, P12, STATE-006, STATE-020, H-ST-1
-    let commands =
-        ["EHLO a", "RSET", "MAIL FROM:<>", "RCPT TO:<b@b.test>", "RCPT TO:<no@b.test>", "DATA", "NOOP", "JUNK"];
-    let mut config = server::Config::new("mx.test").unwrap();
-    config.limits.hard_errors = u32::MAX;
-    config.limits.junk_commands = u32::MAX;
-    let mut server = Server::new(Arc::new(config), Instant::default());
-    let (mut model, mut numbers, mut rx) = (Model::default(), Numbers::new(3), BytesMut::new());
-    let mut ask = |rx: &mut BytesMut| {
-        let mut text = Vec::new();
-        loop {
-            match server.step(Instant::default(), rx).unwrap() {
-                Step::Event(server::Event::Recipients(recipients)) => {
-                    let decision = |recipient: &server::Recipient| match recipient.forward_path.to_string() {
-                        refused if refused == "no@b.test" => REFUSED.into(),
-                        _ => Decision::Accept,
-                    };
-                    server.decide(Decision::Each(recipients.iter().map(decision).collect())).unwrap();
-                }
-                Step::Event(event) if event.is_question() => server.decide(Decision::Accept).unwrap(),
-                Step::Event(_) => {}
-                Step::Write => {
-                    let count = server.output().remaining();
-                    text.extend(server.output().copy_to_bytes(count));
-                }
-                _ => return String::from_utf8(text).unwrap(),
-            }
-        }
-    };
-    assert!(ask(&mut rx).starts_with("220"));
-    for number in 0..200_000 {
-        let command = commands[numbers.below(commands.len())];
-        rx.extend_from_slice(format!("{command}\r\n").as_bytes());
-        let (reply, expected) = (ask(&mut rx), model.reply(command));
-        assert!(reply.starts_with(expected), "{number}: {command}: {reply:?}, expected {expected}");
-        if expected == "354" {
-            rx.extend_from_slice(b"x\r\n.\r\n");
-            assert!(ask(&mut rx).starts_with("250"));
-        }
-    }
 }
 
 #[test]
