@@ -31,6 +31,7 @@ mod certificates;
 mod connecting;
 mod deadlines;
 mod delivery;
+mod descriptors;
 mod dialogue;
 mod draining;
 mod ending;
