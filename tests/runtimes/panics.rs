@@ -72,8 +72,11 @@ impl Handler for Panics {
     }
 }
 
+/// Which hook was called in which session.
+type Told = Receiver<(u64, &'static str)>;
+
 /// A server whose handlers panic where they are told to, in the order in which connections come.
-fn server(runtime: Runtime) -> (Service, Arc<Mutex<&'static str>>, Receiver<(u64, &'static str)>) {
+fn server(runtime: Runtime) -> (Service, Arc<Mutex<&'static str>>, Told) {
     let (tell, told) = mpsc::channel();
     let at = Arc::new(Mutex::new(""));
     let next = Arc::clone(&at);
