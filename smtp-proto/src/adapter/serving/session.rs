@@ -1,7 +1,7 @@
 //! One session on an asynchronous runtime: events go to the handler, decisions to the machine.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Instant;
 
@@ -49,11 +49,11 @@ pub trait Drive {
     fn sleep_until(until: Option<Instant>) -> impl Future<Output = ()>;
 }
 
-/// Serves a session to its end.
+/// Serves a session to its end. The driver is lent, so that a session does not carry it twice.
 ///
 /// # Errors
 /// When a decision of the handler does not fit. The end of the session, whatever it was, is told to the handler.
-pub async fn serve_session<D: Drive, H: Handler>(mut driver: D, mut handler: H, visit: Visit) -> Result<(), Error> {
+pub async fn serve_session<D: Drive, H: Handler>(driver: &mut D, mut handler: H, visit: Visit) -> Result<(), Error> {
     let Visit { mut account, mut watch, .. } = visit;
     let (mut misuse, mut broken_off, mut panicked) = (None, false, false);
     loop {
@@ -61,7 +61,8 @@ pub async fn serve_session<D: Drive, H: Handler>(mut driver: D, mut handler: H, 
         if let Some(shutdown) = watch.shutdown() {
             driver.machine().shut_down(shutdown);
         }
-        let next = match either(watch.attention::<D>(), driver.next()).await {
+        let came = either(pin!(watch.attention::<D>()), pin!(driver.next())).await;
+        let next = match came {
             Either::First(Attention::Orders) => continue,
             Either::First(Attention::Overtime) => {
                 // The last is that it does not even close.
@@ -83,8 +84,12 @@ pub async fn serve_session<D: Drive, H: Handler>(mut driver: D, mut handler: H, 
             continue;
         }
         let deadline = driver.deadline();
-        let hook = account.hook(dispatch(&mut handler, driver.session(), event));
-        match either(hook, either(D::sleep_until(deadline), watch.overtime::<D>())).await {
+        let came = either(
+            pin!(account.hook(pin!(dispatch(&mut handler, driver.session(), event)))),
+            pin!(either(pin!(D::sleep_until(deadline)), pin!(watch.overtime::<D>()))),
+        )
+        .await;
+        match came {
             Either::First(Ok(decision)) => {
                 account.decided(driver.session(), asked, decision.as_ref());
                 if let Some(decision) = decision {
@@ -113,16 +118,18 @@ pub(super) enum Either<A, B> {
     Second(B),
 }
 
-/// Waits for one of two; the first comes first when both are there.
-pub(super) async fn either<A, B>(first: impl Future<Output = A>, second: impl Future<Output = B>) -> Either<A, B> {
-    let (mut first, mut second) = (pin!(first), pin!(second));
-    poll_fn(|context| {
+/// Waits for one of two; the first comes first when both are there. They are lent, so that a session does not carry them
+/// twice.
+pub(super) fn either<A: Future, B: Future>(
+    mut first: Pin<&mut A>,
+    mut second: Pin<&mut B>,
+) -> impl Future<Output = Either<A::Output, B::Output>> {
+    poll_fn(move |context| {
         if let Poll::Ready(first) = first.as_mut().poll(context) {
             return Poll::Ready(Either::First(first));
         }
         second.as_mut().poll(context).map(Either::Second)
     })
-    .await
 }
 
 /// Waits for all.
