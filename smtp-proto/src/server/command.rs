@@ -241,9 +241,10 @@ impl Server {
     /// Refuses a command before it is looked at, with the octets that belong to it.
     fn refuse_command(&mut self, command: &Command, refusal: Reply) {
         match *command {
-            Command::Bdat { size, last } if self.config.chunking => {
-                self.refuse_chunk(Chunk { left: size, last }, refusal, true);
+            Command::Bdat { .. } if !self.config.chunking => {
+                self.end(CloseReason::Abuse(Abuse::Chunk), Some(&replies::NO_CHUNKS));
             }
+            Command::Bdat { size, last } => self.refuse_chunk(Chunk { left: size, last }, refusal, true),
             _ => self.wrong(&refusal),
         }
     }

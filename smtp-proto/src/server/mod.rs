@@ -364,7 +364,7 @@ impl Server {
     /// Whether a shutdown is due in the state the session is in.
     fn shutdown_is_due(&self) -> bool {
         match (self.shutdown, &self.state) {
-            (Some(_), State::Start | State::ProxyHeader | State::Handshake)
+            (Some(_), State::Start | State::ProxyHeader | State::StartTls | State::Handshake)
             | (Some(Shutdown::Now), State::Command | State::Content(_) | State::Exchange(_)) => true,
             (Some(Shutdown::AfterTransaction), State::Exchange(_)) => true,
             (Some(Shutdown::AfterTransaction), State::Command) => self.session.transaction.is_none(),

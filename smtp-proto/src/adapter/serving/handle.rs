@@ -189,8 +189,8 @@ impl Watch {
             Some(Shutdown::AfterTransaction) => self.limit,
             Some(Shutdown::Now) => D::now().checked_add(GRACE),
         };
-        let change = pin!(poll_fn(|context| self.poll_change(context)));
-        match either(change, pin!(D::sleep_until(until))).await {
+        let change = poll_fn(|context| self.poll_change(context));
+        match either(pin!(change), pin!(D::sleep_until(until))).await {
             Either::First(()) => Attention::Orders,
             Either::Second(()) if self.shutdown == Some(Shutdown::Now) => Attention::Overtime,
             Either::Second(()) => {

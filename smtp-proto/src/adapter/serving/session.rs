@@ -49,7 +49,7 @@ pub trait Drive {
     fn sleep_until(until: Option<Instant>) -> impl Future<Output = ()>;
 }
 
-/// Serves a session to its end. The driver is lent, so that a session does not carry it twice.
+/// Serves a session to its end.
 ///
 /// # Errors
 /// When a decision of the handler does not fit. The end of the session, whatever it was, is told to the handler.
@@ -61,7 +61,10 @@ pub async fn serve_session<D: Drive, H: Handler>(driver: &mut D, mut handler: H,
         if let Some(shutdown) = watch.shutdown() {
             driver.machine().shut_down(shutdown);
         }
-        let came = either(pin!(watch.attention::<D>()), pin!(driver.next())).await;
+        let came = {
+            let (attention, next) = (pin!(watch.attention::<D>()), pin!(driver.next()));
+            either(attention, next).await
+        };
         let next = match came {
             Either::First(Attention::Orders) => continue,
             Either::First(Attention::Overtime) => {
@@ -84,11 +87,11 @@ pub async fn serve_session<D: Drive, H: Handler>(driver: &mut D, mut handler: H,
             continue;
         }
         let deadline = driver.deadline();
-        let came = either(
-            pin!(account.hook(pin!(dispatch(&mut handler, driver.session(), event)))),
-            pin!(either(pin!(D::sleep_until(deadline)), pin!(watch.overtime::<D>()))),
-        )
-        .await;
+        let came = {
+            let hook = pin!(dispatch(&mut handler, driver.session(), event));
+            let (late, overtime) = (pin!(D::sleep_until(deadline)), pin!(watch.overtime::<D>()));
+            either(pin!(account.hook(hook)), pin!(either(late, overtime))).await
+        };
         match came {
             Either::First(Ok(decision)) => {
                 account.decided(driver.session(), asked, decision.as_ref());
@@ -118,18 +121,19 @@ pub(super) enum Either<A, B> {
     Second(B),
 }
 
-/// Waits for one of two; the first comes first when both are there. They are lent, so that a session does not carry them
-/// twice.
-pub(super) fn either<A: Future, B: Future>(
-    mut first: Pin<&mut A>,
-    mut second: Pin<&mut B>,
-) -> impl Future<Output = Either<A::Output, B::Output>> {
-    poll_fn(move |context| {
+/// Waits for one of two; the first comes first when both are there. They are pinned where they are: taken in, they
+/// would be there twice, in each of ten thousand sessions.
+pub(super) async fn either<A, B>(
+    mut first: Pin<&mut impl Future<Output = A>>,
+    mut second: Pin<&mut impl Future<Output = B>>,
+) -> Either<A, B> {
+    poll_fn(|context| {
         if let Poll::Ready(first) = first.as_mut().poll(context) {
             return Poll::Ready(Either::First(first));
         }
         second.as_mut().poll(context).map(Either::Second)
     })
+    .await
 }
 
 /// Waits for all.
