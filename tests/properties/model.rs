@@ -79,10 +79,15 @@ impl Model {
             return vec![code; if self.lmtp && last { recipients } else { 1 }];
         }
         match (self.mail, self.recipients) {
-            (false, _) => return vec![503],
+            (false, _) => {
+                self.lost = Some((503, 1)).filter(|_| !last);
+                return vec![503];
+            }
             (true, 0) => {
                 self.reset();
-                return vec![if self.lmtp { 503 } else { 554 }];
+                let code = if self.lmtp { 503 } else { 554 };
+                self.lost = Some((code, 1)).filter(|_| !last);
+                return vec![code];
             }
             (true, recipients) if !self.chunks && refused(recipients) => self.content = "refused".to_owned(),
             _ => self.content.push_str(content),

@@ -280,6 +280,9 @@ impl Server {
             return;
         }
         if let Some((refusal, recipients)) = self.refused_chunks.take() {
+            if !self.count_junk() {
+                return;
+            }
             let content = Content::unwanted(&self.config, self.now, chunk, false);
             self.state = State::Content(content.of(recipients));
             return self.refuse_content(refusal);

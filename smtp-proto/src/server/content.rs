@@ -264,7 +264,10 @@ impl Server {
         self.transcript.content(self.now, Speaker::Client, content.received.saturating_sub(content.recorded));
         match content.refusal {
             Some(refusal) if refusal.closes_connection() => self.end(CloseReason::Decision, Some(&refusal)),
-            Some(refusal) if content.stray => self.wrong(&refusal),
+            Some(refusal) if content.stray => {
+                self.wrong(&refusal);
+                self.refused_chunks = (!last).then_some((refusal, 1));
+            }
             Some(refusal) => {
                 for _ in 0..if self.config.lmtp && last { content.recipients.max(1) } else { 1 } {
                     self.reply(&refusal);

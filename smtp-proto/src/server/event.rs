@@ -251,8 +251,8 @@ pub enum CloseReason {
 pub enum Decision {
     /// Go on, with the reply that is usual.
     Accept,
-    /// Reply this. A 2yz reply accepts (DATA is answered with 354 all the same), a 4yz or 5yz reply refuses; 421 and
-    /// 521 close the connection as well.
+    /// Reply this. A 2yz reply accepts, a 4yz or 5yz reply refuses; 421 and 521 close the connection as well. DATA,
+    /// STARTTLS, XCLIENT and a first chunk that are accepted have the reply that is usual all the same.
     Reply(Reply),
     /// The verdict on credentials. Anything but [`Verdict::Accepted`] fits [`Event::Authenticate`] only.
     Verdict(Verdict),
