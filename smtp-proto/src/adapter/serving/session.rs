@@ -88,9 +88,9 @@ pub async fn serve_session<D: Drive, H: Handler>(driver: &mut D, mut handler: H,
         }
         let deadline = driver.deadline();
         let came = {
-            let hook = pin!(account.hook(dispatch(&mut handler, driver.session(), event)));
+            let hook = pin!(dispatch(&mut handler, driver.session(), event));
             let (late, overtime) = (pin!(D::sleep_until(deadline)), pin!(watch.overtime::<D>()));
-            either(hook, pin!(either(late, overtime))).await
+            either(pin!(account.hook(hook)), pin!(either(late, overtime))).await
         };
         match came {
             Either::First(Ok(decision)) => {
