@@ -124,6 +124,22 @@ impl<'a> Setup<'a> {
             assert_eq!(taken, Err(ApiMisuse::UnfitDecision));
             return Decision::Reply(reply("451 4.3.0 what is replied to that"));
         }
+        let concluded = matches!(
+            event,
+            Event::MessageEnd { .. }
+                | Event::Verify(_)
+                | Event::Expand(_)
+                | Event::Help(_)
+                | Event::Etrn(_)
+                | Event::Other { .. }
+        );
+        if let Decision::Close(reply) = &decision
+            && reply.is_positive()
+            && !concluded
+        {
+            assert_eq!(taken, Err(ApiMisuse::UnfitReply(reply.clone())));
+            return Decision::Close(Reply::from_static("421 4.3.0 what is replied to that"));
+        }
         assert_eq!(taken, Ok(()), "the decision is valid");
         decision
     }
