@@ -405,3 +405,80 @@ fn a_capability_fits_a_line() {
     assert!(Capability::new("X", &"x".repeat(499)).is_some());
     assert!(Capability::new("X", &"x".repeat(500)).is_none());
 }
+
+/// Has the client write so many octets at the most; gives how many it wrote.
+fn write(client: &mut Client, now: Instant, rx: &mut BytesMut, most: usize) -> usize {
+    while let Ok(Step::Event(_)) = client.step(now, rx) {}
+    let output = client.output();
+    let count = output.remaining().min(most);
+    output.advance(count);
+    assert!(matches!(client.step(now, rx), Ok(Step::Write | Step::Read)));
+    count
+}
+
+#[test]
+fn a_slow_upload_may_take_as_long_as_it_moves() {
+    // LIM-010, P19: with DATA, in a chunk, and in the last one
+    for (capabilities, replies, size) in [
+        ("250-mx\r\n250 PIPELINING\r\n", "250 ok\r\n250 ok\r\n354 go\r\n", 30_000),
+        ("250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n", "250 ok\r\n250 ok\r\n", 30_000),
+        ("250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n", "250 ok\r\n250 ok\r\n", 3_000_000),
+    ] {
+        let (mut client, mut rx) = client(capabilities);
+        client.send(envelope(), "text\r\n".repeat(size / 6)).unwrap();
+        let mut now = 0;
+        // The commands leave at once.
+        while let Ok(Step::Event(_)) = client.step(at(now), &mut rx) {}
+        let commands = client.output().chunk().len();
+        write(&mut client, at(now), &mut rx, commands);
+        rx.extend_from_slice(replies.as_bytes());
+        let step = size / 20;
+        let mut left = size;
+        while left > step {
+            // Just in time, every time.
+            now += 179;
+            let wrote = write(&mut client, at(now), &mut rx, step);
+            assert!(wrote > 0, "{:?} with {left} of {size} octets left", client.failure());
+            left = left.saturating_sub(wrote);
+        }
+        // It stands still.
+        assert_eq!(client.step(at(now + 179), &mut rx), Ok(Step::Write));
+        while let Ok(Step::Event(_)) = client.step(at(now + 180), &mut rx) {}
+        assert_eq!(client.failure(), Some(&Error::Timeout { phase: Phase::Content }));
+    }
+}
+
+#[test]
+fn a_chunk_that_is_refused_before_it_is_there_ends_the_session_and_the_message_is_refused() {
+    // BDAT-018, P17: nothing of it can be taken back, and nothing of it is accepted
+    for (size, early) in [(3_000_000, "552 too much\r\n"), (30_000, "552 too much\r\n"), (30_000, "421 no\r\n")] {
+        let (mut client, mut rx) = client("250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n");
+        client.send(envelope(), "text\r\n".repeat(size / 6)).unwrap();
+        while let Ok(Step::Event(_)) = client.step(at(0), &mut rx) {}
+        let commands = client.output().chunk().len();
+        write(&mut client, at(0), &mut rx, commands);
+        rx.extend_from_slice(b"250 ok\r\n250 ok\r\n");
+        write(&mut client, at(0), &mut rx, 10_000);
+        rx.extend_from_slice(early.as_bytes());
+        let Ok(Step::Event(client::Event::Outcome { outcome, .. })) = client.step(at(0), &mut rx) else { panic!() };
+        assert!(matches!(outcome.recipients[..], [RecipientOutcome::Refused { phase: Phase::Content, .. }]));
+        assert!(matches!(client.step(at(0), &mut rx), Err(Error::ServiceClosing { phase: Phase::Content, .. })));
+    }
+}
+
+#[test]
+fn a_message_in_chunks_can_be_withdrawn_before_its_last() {
+    // BDAT-018, BDAT-020: four of its five are on their way
+    let (mut client, mut rx) = client("250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n");
+    let id = client.send(envelope(), "text\r\n".repeat(800_000)).unwrap();
+    talk(&mut client, at(0), &mut rx, "");
+    let written = talk(&mut client, at(0), &mut rx, "250 ok\r\n250 ok\r\n");
+    assert_eq!(written.matches("BDAT ").count(), 4);
+    client.cancel(id);
+    assert_eq!(talk(&mut client, at(0), &mut rx, ""), "RSET\r\n");
+    assert_eq!(talk(&mut client, at(0), &mut rx, "250 1\r\n250 2\r\n552 3\r\n"), "");
+    rx.extend_from_slice(b"503 4\r\n250 reset\r\n");
+    let Ok(Step::Event(client::Event::Outcome { outcome, .. })) = client.step(at(0), &mut rx) else { panic!() };
+    assert!(matches!(outcome.recipients[..], [RecipientOutcome::Refused { phase: Phase::Content, .. }]));
+    assert_eq!(client.step(at(0), &mut rx), Ok(Step::Decide));
+}
