@@ -184,6 +184,85 @@ fn decisions_that_do_not_fit_are_told_and_answered_for_now() {
 }
 
 #[test]
+fn nobody_is_told_that_a_message_was_taken_before_it_is_complete() {
+    // DATA-011: a 250 in front of the end would be read as the reply to it.
+    let thanks = Reply::from_static("250 Thanks");
+    for amid_content in [false, true] {
+        let (mut server, mut rx) = told(TO_DATA);
+        rx.extend_from_slice(b"DATA\r\n");
+        assert_eq!(run(&mut server, at(0), &mut rx).0, Some(Event::Data));
+        if amid_content {
+            server.decide(Decision::Accept).unwrap();
+            run(&mut server, at(0), &mut rx);
+            rx.extend_from_slice(b"text\r\n");
+            assert!(matches!(server.step(at(0), &mut rx), Ok(Step::Event(Event::Body(_)))));
+        }
+        assert_eq!(server.decide(Decision::Close(thanks.clone())), Err(ApiMisuse::UnfitReply(thanks.clone())));
+        assert!(run(&mut server, at(0), &mut rx).1.starts_with("421 "));
+        assert_eq!(server.session().messages(), 0);
+    }
+    let (mut server, mut rx) = told(TO_DATA);
+    rx.extend_from_slice(b"DATA\r\n");
+    run(&mut server, at(0), &mut rx);
+    server.decide(Decision::Accept).unwrap();
+    run(&mut server, at(0), &mut rx);
+    rx.extend_from_slice(b"text\r\n");
+    server.step(at(0), &mut rx).unwrap();
+    let go = Reply::from_static("354 go");
+    assert_eq!(server.decide(Decision::Reply(go.clone())), Err(ApiMisuse::UnfitReply(go)));
+    rx.extend_from_slice(b".\r\n");
+    assert!(run(&mut server, at(0), &mut rx).1.starts_with("451 "));
+}
+
+#[test]
+fn several_decisions_are_about_those_who_were_asked_about_last() {
+    let (mut server, mut rx) = told("HELO a\r\nMAIL FROM:<>\r\n");
+    rx.extend_from_slice(b"RCPT TO:<a@b.test>\r\nRCPT TO:<b@b.test>\r\nRCPT TO:<c@b.test>\r\n");
+    run(&mut server, at(0), &mut rx);
+    server.decide_recipient(1, Decision::Accept).unwrap();
+    let refusals = ["550 zero", "550 one", "550 two"].map(|reply| Decision::Reply(Reply::from_static(reply)));
+    server.decide(Decision::Each(refusals.to_vec())).unwrap();
+    assert_eq!(run(&mut server, at(0), &mut rx).1, "550 zero\r\n250 Recipient OK\r\n550 two\r\n");
+}
+
+#[test]
+fn what_is_refused_is_counted() {
+    let (mut server, mut rx) = told("HELO a\r\n");
+    let no = || Decision::Reply(Reply::from_static("550 no"));
+    let mut refused = 0;
+    // The sender; the recipient; the wish to send; the content, amid it and at its end.
+    for at_step in 0..5 {
+        rx.extend_from_slice(b"MAIL FROM:<>\r\nRCPT TO:<b@b.test>\r\nDATA\r\ntext\r\n.\r\nRSET\r\n");
+        let mut step = 0;
+        loop {
+            match server.step(at(0), &mut rx).unwrap() {
+                Step::Event(Event::Body(_)) if step == 3 && at_step == 3 => {
+                    server.decide(no()).unwrap();
+                    refused += 1;
+                    step += 1;
+                }
+                Step::Event(Event::Body(_)) => step += 1,
+                Step::Event(event) if event.is_question() => {
+                    let refuse = step == at_step && !matches!(event, Event::Other { .. });
+                    refused += u64::from(refuse);
+                    server.decide(if refuse { no() } else { Decision::Accept }).unwrap();
+                    step += 1;
+                }
+                Step::Event(_) => {}
+                Step::Write => {
+                    let count = server.output().remaining();
+                    server.output().advance(count);
+                }
+                _ => break,
+            }
+        }
+    }
+    assert_eq!(refused, 5);
+    // Behind the refusal of its only recipient, the message had nobody.
+    assert_eq!(server.session().refused(), refused + 1);
+}
+
+#[test]
 fn a_session_that_ends_under_a_question_takes_the_question_back() {
     let mut config = server::Config::new("mx.test").unwrap();
     config.limits.junk_commands = 0;
