@@ -8,7 +8,7 @@ use core::time::Duration;
 /// And Jitter", 2015): half of it is certain, the other half random, so that clients which failed together do not all
 /// come back together. Full jitter spreads wider, but may come back at once to a server that has asked for time.
 ///
-/// The defaults suit a program that waits for its mail to be taken: the fourth attempt is at most 21 s after the first.
+/// The defaults suit a program that waits for its mail to be taken: four attempts, with at most 21 s between them in all.
 /// A queue has longer ones; RFC 5321 section 4.5.4.1 asks for 30 minutes between attempts, and four to five days in all.
 ///
 /// ```
