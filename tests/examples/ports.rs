@@ -99,6 +99,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
             handle.shut_down_within(Duration::from_secs(10));
         }
     });
-    server.serve(|connection| Mailroom { connection: connection.clone() }).await;
+    server.serve(|connection| Mailroom { connection: *connection }).await;
     Ok(())
 }

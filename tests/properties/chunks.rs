@@ -163,6 +163,7 @@ fn messages_are_as_many_as_were_sent_whatever_is_done_about_them() {
                             server.output().advance(count);
                         }
                         Step::Read => {
+                            assert!(!rest.is_empty(), "it waits for what does not come");
                             let (piece, behind) = rest.split_at(rest.len().min(1 + numbers.below(40)));
                             rx.extend_from_slice(piece);
                             rest = behind;

@@ -15,7 +15,7 @@ use super::support::{
 const MANY: usize = 2000;
 
 /// An ordinary connection.
-fn wide() -> (TcpStream, TcpStream) {
+pub(super) fn wide() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     (one, listener.accept().unwrap().0)

@@ -7,6 +7,11 @@ mod reception;
 mod session;
 #[cfg(feature = "sockets")]
 mod sockets;
+#[cfg(feature = "tracing")]
+mod trace;
+#[cfg(not(feature = "tracing"))]
+#[path = "without_tracing.rs"]
+mod trace;
 mod visit;
 
 pub use gate::ConnectionLimits;

@@ -11,6 +11,7 @@ use std::time::Instant;
 use super::gate::Ticket;
 use super::handle::{Handle, Watch};
 use super::observer::{Counting, Observer, name};
+use super::trace::Trace;
 use crate::server::{CloseReason, Connection, Decision, Event, Session};
 
 /// A connection while it is served.
@@ -67,6 +68,7 @@ impl Observers {
 pub struct Account {
     connection: Connection,
     observers: Observers,
+    trace: Trace,
     began: Instant,
     /// Messages, octets and refusals that have been told.
     told: (u64, u64, u64),
@@ -87,7 +89,8 @@ pub struct Panicked;
 impl Account {
     fn new(connection: Connection, observers: Observers) -> Self {
         observers.tell(|observer| observer.opened(&connection));
-        Self { connection, observers, began: Instant::now(), told: (0, 0, 0), reason: None }
+        let trace = Trace::new(&connection);
+        Self { connection, observers, trace, began: Instant::now(), told: (0, 0, 0), reason: None }
     }
 
     /// Something happens.
@@ -96,6 +99,7 @@ impl Account {
         if let Event::Closing(reason) = event {
             self.reason = Some(reason.clone());
         }
+        self.trace.event(event);
         self.observers.tell(|observer| observer.event(&self.connection, session, event));
         Asked { event: name(event), since: Instant::now() }
     }
@@ -103,11 +107,13 @@ impl Account {
     /// The handler has dealt with it.
     pub fn decided(&self, session: &Session, asked: Asked, decision: Option<&Decision>) {
         let took = asked.since.elapsed();
+        self.trace.decided(asked.event, decision);
         self.observers.tell(|observer| observer.decided(&self.connection, session, asked.event, decision, took));
     }
 
     /// The handler has not dealt with it.
     pub fn failed(&self, session: &Session, asked: Asked) {
+        self.trace.failed(asked.event);
         self.observers.tell(|observer| observer.failed(&self.connection, session, asked.event));
     }
 
@@ -116,6 +122,7 @@ impl Account {
         let (messages, octets, refused) = self.told;
         if session.messages() > messages {
             let octets = session.octets().saturating_sub(octets);
+            self.trace.accepted(octets);
             self.observers.tell(|observer| observer.accepted(&self.connection, session, octets));
         }
         let refused = session.refused().saturating_sub(refused);
@@ -144,7 +151,7 @@ impl Account {
     /// When it panics.
     pub fn call<T>(&self, hook: impl FnOnce() -> T) -> Result<T, Panicked> {
         // What the handler leaves half-done nobody sees: it is not called any more.
-        catch_unwind(AssertUnwindSafe(hook)).map_err(|_| Panicked)
+        self.trace.within(|| catch_unwind(AssertUnwindSafe(hook)).map_err(|_| Panicked))
     }
 }
 
@@ -157,6 +164,7 @@ impl fmt::Debug for Account {
 impl Drop for Account {
     fn drop(&mut self) {
         let (reason, lasted) = (self.reason.as_ref(), self.began.elapsed());
+        self.trace.closed(reason);
         self.observers.tell(|observer| observer.closed(&self.connection, reason, lasted));
     }
 }
