@@ -18,7 +18,7 @@ use crate::deadline::within;
 const LINGER: Duration = Duration::from_secs(2);
 
 /// A machine with its connection.
-pub(crate) struct Driver<S, M> {
+pub struct Driver<S, M> {
     channel: Channel<S>,
     pub(crate) machine: M,
     peer: String,

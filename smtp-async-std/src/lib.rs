@@ -19,12 +19,17 @@ mod client;
 mod deadline;
 mod driver;
 mod listener;
+mod runtime;
 mod server;
+mod socket;
 
 pub use client::{Client, Connector};
 pub use listener::Listener;
+pub use runtime::AsyncStd;
 pub use server::{Server, serve_connection};
+pub use smtp_proto::adapter::sending::Outcomes;
 pub use smtp_proto::adapter::serving::{ConnectionLimits, Counts, Handle, LocalAddress, Observer, TurnedAway};
 #[cfg(feature = "tls")]
 pub use smtp_proto::adapter::tls;
 pub use smtp_proto::adapter::{Error, Service};
+pub use socket::Socket;

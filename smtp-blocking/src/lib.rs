@@ -16,10 +16,13 @@ mod client;
 mod driver;
 mod handler;
 mod listener;
+mod runtime;
 mod server;
+mod socket;
 mod stream;
+mod waiting;
 
-pub use client::{Client, Connector};
+pub use client::{Client, Connector, Outcomes};
 pub use handler::Handler;
 pub use listener::Listener;
 pub use server::{Server, serve_connection};
@@ -27,4 +30,5 @@ pub use smtp_proto::adapter::serving::{ConnectionLimits, Counts, Handle, LocalAd
 #[cfg(feature = "tls")]
 pub use smtp_proto::adapter::tls;
 pub use smtp_proto::adapter::{Error, Service};
+pub use socket::Socket;
 pub use stream::Stream;

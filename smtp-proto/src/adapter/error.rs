@@ -4,7 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::tls_problem::{TlsFailure, TlsProblem};
-use crate::error::{ApiMisuse, Error as SessionError, Phase};
+use crate::delivery::InvalidUrl;
+use crate::error::{ApiMisuse, Error as SessionError, InvalidArgument, Phase};
 use crate::wire::Reply;
 
 /// Why an adapter could not do what it was asked to.
@@ -26,6 +27,14 @@ pub enum Error {
         server: String,
         /// Each address that was tried and how it failed.
         attempts: Vec<(SocketAddr, io::Error)>,
+    },
+    /// A Unix socket took no connection.
+    #[error("cannot connect to {path}: {source}")]
+    ConnectUnix {
+        /// Its path.
+        path: String,
+        /// What the system said.
+        source: io::Error,
     },
     /// The connection failed under a session.
     #[error("connection with {peer} failed while {phase}: {source}")]
@@ -66,6 +75,12 @@ pub enum Error {
     /// The content of a message could not be read from where it is. The session was given up.
     #[error("cannot read the message: {0}")]
     Content(io::Error),
+    /// A text is not a URL of a server.
+    #[error("not the URL of a server: {0}")]
+    Url(#[from] InvalidUrl),
+    /// An argument cannot go on the wire.
+    #[error(transparent)]
+    Argument(#[from] InvalidArgument),
 }
 
 fn attempts_in_words(attempts: &[(SocketAddr, io::Error)]) -> String {
@@ -110,11 +125,20 @@ impl Error {
     /// Whether the same may succeed later without any change.
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Resolve { .. } | Self::Connect { .. } | Self::Io { .. } | Self::Over { .. } => true,
+            Self::Resolve { .. }
+            | Self::Connect { .. }
+            | Self::ConnectUnix { .. }
+            | Self::Io { .. }
+            | Self::Over { .. } => true,
             Self::Smtp { source, .. } => source.is_temporary(),
             Self::Tls { problem, .. } => problem.is_temporary(),
-            Self::Content(_) => false,
+            Self::Content(_) | Self::Url(_) | Self::Argument(_) => false,
         }
+    }
+
+    /// Whether the same fails again unless something is changed: the message, the login, the configuration.
+    pub fn is_permanent(&self) -> bool {
+        !self.is_temporary()
     }
 
     /// Whether a deadline passed.
@@ -122,9 +146,9 @@ impl Error {
         let timed_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
         match self {
             Self::Connect { attempts, .. } => attempts.iter().any(|(_, error)| timed_out(error)),
-            Self::Io { source, .. } => timed_out(source),
+            Self::Io { source, .. } | Self::ConnectUnix { source, .. } => timed_out(source),
             Self::Smtp { source, .. } => source.is_timeout(),
-            Self::Resolve { .. } | Self::Tls { .. } | Self::Over { .. } | Self::Content(_) => false,
+            _ => false,
         }
     }
 

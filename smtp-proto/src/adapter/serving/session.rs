@@ -108,13 +108,16 @@ pub async fn serve_session<D: Drive, H: Handler>(mut driver: D, mut handler: H, 
 }
 
 /// Which of two came first.
-pub(super) enum Either<A, B> {
+pub(in crate::adapter) enum Either<A, B> {
     First(A),
     Second(B),
 }
 
 /// Waits for one of two; the first comes first when both are there.
-pub(super) async fn either<A, B>(first: impl Future<Output = A>, second: impl Future<Output = B>) -> Either<A, B> {
+pub(in crate::adapter) async fn either<A, B>(
+    first: impl Future<Output = A>,
+    second: impl Future<Output = B>,
+) -> Either<A, B> {
     let (mut first, mut second) = (pin!(first), pin!(second));
     poll_fn(|context| {
         if let Poll::Ready(first) = first.as_mut().poll(context) {

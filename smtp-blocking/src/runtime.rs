@@ -1,0 +1,109 @@
+//! What the shared parts of clients need of threads.
+
+use std::io::{self, ErrorKind, Read};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
+#[cfg(unix)]
+use std::path::Path;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use smtp_proto::adapter::Error;
+use smtp_proto::adapter::sending::{Drive, Drives, Reads, Runtime, System};
+use smtp_proto::adapter::serving;
+use smtp_proto::adapter::tls::{ClientTls, TlsSide};
+use smtp_proto::client::{Client, Event};
+
+use crate::channel::Channel;
+use crate::driver::{Driver, Next};
+use crate::socket::Socket;
+use crate::stream::Stream;
+use crate::waiting::sleep_until;
+
+/// Threads: its futures are for [`finished`](crate::waiting::finished).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Threads;
+
+impl System for Threads {
+    type Socket = Socket;
+
+    fn now() -> Instant {
+        Instant::now()
+    }
+
+    fn sleep_until(until: Option<Instant>) -> impl Future<Output = ()> + Send {
+        sleep_until(until)
+    }
+
+    async fn addresses(server: &str) -> io::Result<Vec<SocketAddr>> {
+        Ok(server.to_socket_addrs()?.collect())
+    }
+
+    async fn open(address: SocketAddr, source: Option<IpAddr>, until: Instant) -> io::Result<Socket> {
+        Socket::open(address, source, until).await
+    }
+
+    #[cfg(unix)]
+    async fn open_unix(path: &Path) -> io::Result<Socket> {
+        Ok(Socket::Unix(UnixStream::connect(path)?))
+    }
+
+    fn local_address(socket: &Socket) -> Option<IpAddr> {
+        match socket {
+            Socket::Tcp(stream) => stream.local_addr().ok().map(|address| address.ip()),
+            #[cfg(unix)]
+            Socket::Unix(_) => None,
+        }
+    }
+}
+
+impl<S: Stream> Drives<S> for Threads {
+    type Driver = Driver<S, Client>;
+
+    fn drive(stream: S, tls: Option<ClientTls>, machine: Client, peer: &str) -> Self::Driver {
+        Driver::new(Channel::new(stream, TlsSide::Client(tls)), machine, peer.to_owned(), Instant::now(), None)
+    }
+}
+
+impl<C: Read> Reads<C> for Threads {
+    async fn read(content: &mut C, piece: &mut BytesMut) -> io::Result<usize> {
+        let filled = piece.len();
+        piece.resize(piece.capacity(), 0);
+        let read = loop {
+            match content.read(piece.get_mut(filled..).unwrap_or_default()) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        piece.truncate(filled.saturating_add(read.as_ref().map_or(0, |read| *read)));
+        read
+    }
+}
+
+impl Runtime for Threads {}
+
+impl<S: Stream> Drive for Driver<S, Client> {
+    fn machine(&mut self) -> &mut Client {
+        &mut self.machine
+    }
+
+    fn session(&self) -> &Client {
+        &self.machine
+    }
+
+    fn peer(&self) -> &str {
+        self.peer()
+    }
+
+    async fn next(&mut self) -> Result<serving::Next<Event>, Error> {
+        loop {
+            return Ok(match self.next()? {
+                Next::Event(event) => serving::Next::Event(event),
+                Next::Decide => serving::Next::Decide,
+                Next::Closed => serving::Next::Closed,
+                Next::Waiting => continue,
+            });
+        }
+    }
+}

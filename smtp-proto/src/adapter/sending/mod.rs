@@ -1,0 +1,17 @@
+//! What adapters share of their clients: connecting, sessions, mailers. It is written once as futures, for any runtime
+//! that has time and sockets.
+
+mod client;
+mod connector;
+mod outcomes;
+mod racing;
+mod runtime;
+#[cfg(feature = "sockets")]
+mod sockets;
+
+pub use client::Client;
+pub use connector::Connector;
+pub use outcomes::Outcomes;
+pub use runtime::{Drive, Drives, Reads, Runtime, System};
+#[cfg(feature = "sockets")]
+pub use sockets::open_from;
