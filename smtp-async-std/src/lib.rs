@@ -23,11 +23,11 @@ mod runtime;
 mod server;
 mod socket;
 
-pub use client::{Client, Connector};
+pub use client::{Client, Connector, Mailer, send};
 pub use listener::Listener;
 pub use runtime::AsyncStd;
 pub use server::{Server, serve_connection};
-pub use smtp_proto::adapter::sending::Outcomes;
+pub use smtp_proto::adapter::sending::{MailObserver, Outcomes};
 pub use smtp_proto::adapter::serving::{ConnectionLimits, Counts, Handle, LocalAddress, Observer, TurnedAway};
 #[cfg(feature = "tls")]
 pub use smtp_proto::adapter::tls;

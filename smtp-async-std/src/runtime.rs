@@ -14,7 +14,7 @@ use bytes::BytesMut;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::AsyncReadExt;
 use smtp_proto::adapter::Error;
-use smtp_proto::adapter::sending::{Drive, Drives, Reads, Runtime, System};
+use smtp_proto::adapter::sending::{Drive, Drives, Housekeeping, Reads, Runtime, System};
 use smtp_proto::adapter::serving::Next;
 use smtp_proto::adapter::tls::{ClientTls, TlsSide};
 use smtp_proto::client::{Client, Event};
@@ -79,7 +79,11 @@ impl<C: AsyncRead + Unpin> Reads<C> for AsyncStd {
     }
 }
 
-impl Runtime for AsyncStd {}
+impl Runtime for AsyncStd {
+    fn spawn(housekeeping: Housekeeping<Self>) {
+        drop(async_std::task::spawn(housekeeping.run()));
+    }
+}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Drive for Driver<S, Client> {
     fn machine(&mut self) -> &mut Client {
@@ -96,5 +100,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive for Driver<S, Client> {
 
     fn next(&mut self) -> impl Future<Output = Result<Next<Event>, Error>> {
         self.next()
+    }
+
+    fn glance(&mut self) {
+        self.glance();
     }
 }

@@ -26,7 +26,7 @@ use crate::waiting::finished;
 
 /// Opens connections to servers. A clone opens the same.
 #[derive(Debug, Clone)]
-pub struct Connector(sending::Connector<Threads>);
+pub struct Connector(pub(crate) sending::Connector<Threads>);
 
 /// A session with a server.
 ///

@@ -16,6 +16,7 @@ mod client;
 mod driver;
 mod handler;
 mod listener;
+mod mailer;
 mod runtime;
 mod server;
 mod socket;
@@ -25,7 +26,9 @@ mod waiting;
 pub use client::{Client, Connector, Outcomes};
 pub use handler::Handler;
 pub use listener::Listener;
+pub use mailer::{Mailer, send};
 pub use server::{Server, serve_connection};
+pub use smtp_proto::adapter::sending::MailObserver;
 pub use smtp_proto::adapter::serving::{ConnectionLimits, Counts, Handle, LocalAddress, Observer, TurnedAway};
 #[cfg(feature = "tls")]
 pub use smtp_proto::adapter::tls;

@@ -6,11 +6,12 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 #[cfg(unix)]
 use std::path::Path;
+use std::thread::Builder;
 use std::time::Instant;
 
 use bytes::BytesMut;
 use smtp_proto::adapter::Error;
-use smtp_proto::adapter::sending::{Drive, Drives, Reads, Runtime, System};
+use smtp_proto::adapter::sending::{Drive, Drives, Housekeeping, Reads, Runtime, System};
 use smtp_proto::adapter::serving;
 use smtp_proto::adapter::tls::{ClientTls, TlsSide};
 use smtp_proto::client::{Client, Event};
@@ -19,7 +20,7 @@ use crate::channel::Channel;
 use crate::driver::{Driver, Next};
 use crate::socket::Socket;
 use crate::stream::Stream;
-use crate::waiting::sleep_until;
+use crate::waiting::{finished, sleep_until};
 
 /// Threads: its futures are for [`finished`](crate::waiting::finished).
 #[derive(Debug, Clone, Copy)]
@@ -81,7 +82,12 @@ impl<C: Read> Reads<C> for Threads {
     }
 }
 
-impl Runtime for Threads {}
+impl Runtime for Threads {
+    fn spawn(housekeeping: Housekeeping<Self>) {
+        // Where there is no thread to be had, no connection is kept.
+        let _ = Builder::new().name("smtp housekeeping".to_owned()).spawn(|| finished(housekeeping.run()));
+    }
+}
 
 impl<S: Stream> Drive for Driver<S, Client> {
     fn machine(&mut self) -> &mut Client {
@@ -105,5 +111,9 @@ impl<S: Stream> Drive for Driver<S, Client> {
                 Next::Waiting => continue,
             });
         }
+    }
+
+    fn glance(&mut self) {
+        self.glance();
     }
 }

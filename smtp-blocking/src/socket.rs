@@ -115,6 +115,10 @@ impl Stream for Socket {
         stream!(self, stream => stream.set_write_timeout(timeout))
     }
 
+    fn is_readable(&self) -> bool {
+        stream!(self, stream => Stream::is_readable(stream))
+    }
+
     fn close(&mut self) -> io::Result<()> {
         stream!(self, stream => Stream::close(stream))
     }

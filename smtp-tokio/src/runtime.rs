@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use smtp_proto::adapter::Error;
-use smtp_proto::adapter::sending::{Drive, Drives, Reads, Runtime, System};
+use smtp_proto::adapter::sending::{Drive, Drives, Housekeeping, Reads, Runtime, System};
 use smtp_proto::adapter::serving::Next;
 use smtp_proto::adapter::tls::{ClientTls, TlsSide};
 use smtp_proto::client::{Client, Event};
@@ -73,7 +73,11 @@ impl<C: AsyncRead + Unpin> Reads<C> for Tokio {
     }
 }
 
-impl Runtime for Tokio {}
+impl Runtime for Tokio {
+    fn spawn(housekeeping: Housekeeping<Self>) {
+        drop(tokio::spawn(housekeeping.run()));
+    }
+}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Drive for Driver<S, Client> {
     fn machine(&mut self) -> &mut Client {
@@ -90,5 +94,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive for Driver<S, Client> {
 
     fn next(&mut self) -> impl Future<Output = Result<Next<Event>, Error>> {
         self.next()
+    }
+
+    fn glance(&mut self) {
+        self.glance();
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod certificates;
 pub mod maildir;
+pub mod mailer;
 pub mod pair;
 pub mod recorder;
 pub mod runtime;

@@ -4,8 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::tls_problem::{TlsFailure, TlsProblem};
-use crate::delivery::InvalidUrl;
-use crate::error::{ApiMisuse, Error as SessionError, InvalidArgument, Phase};
+use crate::client::RecipientOutcome;
+use crate::delivery::{InvalidUrl, Report};
+use crate::error::{ApiMisuse, Error as SessionError, InvalidArgument, Phase, TlsError, Unsendable};
 use crate::wire::Reply;
 
 /// Why an adapter could not do what it was asked to.
@@ -75,6 +76,12 @@ pub enum Error {
     /// The content of a message could not be read from where it is. The session was given up.
     #[error("cannot read the message: {0}")]
     Content(io::Error),
+    /// The mailer was closed before the message had a connection.
+    #[error("not sent: the mailer was closed")]
+    MailerClosed,
+    /// The message was not accepted for all its recipients.
+    #[error("not delivered: {}", undelivered_in_words(.0))]
+    Undelivered(Box<Report>),
     /// A text is not a URL of a server.
     #[error("not the URL of a server: {0}")]
     Url(#[from] InvalidUrl),
@@ -86,6 +93,13 @@ pub enum Error {
 fn attempts_in_words(attempts: &[(SocketAddr, io::Error)]) -> String {
     let words: Vec<String> = attempts.iter().map(|(address, error)| format!("{address}: {error}")).collect();
     if words.is_empty() { "it has no address".to_owned() } else { words.join("; ") }
+}
+
+fn undelivered_in_words(report: &Report) -> String {
+    let recipients = &report.outcome.recipients;
+    let failed: Vec<_> = recipients.iter().filter(|recipient| !recipient.is_accepted()).collect();
+    let first = failed.first().map(ToString::to_string).unwrap_or_default();
+    format!("to {} of {} recipients; the first of them {first}", failed.len(), recipients.len())
 }
 
 impl Error {
@@ -132,7 +146,11 @@ impl Error {
             | Self::Over { .. } => true,
             Self::Smtp { source, .. } => source.is_temporary(),
             Self::Tls { problem, .. } => problem.is_temporary(),
-            Self::Content(_) | Self::Url(_) | Self::Argument(_) => false,
+            Self::Undelivered(report) => {
+                let mut failed = report.outcome.recipients.iter().filter(|recipient| !recipient.is_accepted());
+                failed.all(RecipientOutcome::is_temporary)
+            }
+            Self::Content(_) | Self::MailerClosed | Self::Url(_) | Self::Argument(_) => false,
         }
     }
 
@@ -152,6 +170,22 @@ impl Error {
         }
     }
 
+    /// The same as an error of a session, or what comes nearest to it.
+    pub fn session_error(&self) -> SessionError {
+        match self {
+            Self::Smtp { source, .. } | Self::Over { source, .. } => source.clone(),
+            Self::Io { phase, .. } => SessionError::Disconnected { phase: *phase },
+            Self::Tls { problem, .. } if problem.is_temporary() => {
+                SessionError::Disconnected { phase: Phase::Handshake }
+            }
+            Self::Tls { .. } => TlsError::Handshake.into(),
+            Self::Resolve { .. } | Self::Connect { .. } | Self::ConnectUnix { .. } => SessionError::NotConnected,
+            Self::Argument(argument) => ApiMisuse::Argument(argument.clone()).into(),
+            Self::Undelivered(report) => report.outcome.error.clone().unwrap_or(SessionError::GivenUp),
+            Self::Content(_) | Self::MailerClosed | Self::Url(_) => Unsendable::Cancelled.into(),
+        }
+    }
+
     /// What went wrong with TLS, if it was that.
     pub fn tls_problem(&self) -> Option<&TlsProblem> {
         match self {
@@ -160,10 +194,14 @@ impl Error {
         }
     }
 
-    /// The reply that caused it.
+    /// The reply that caused it; of a message for several recipients, that to the first who does not get it.
     pub fn reply(&self) -> Option<&Reply> {
         match self {
-            Self::Smtp { source, .. } => source.reply(),
+            Self::Smtp { source, .. } | Self::Over { source, .. } => source.reply(),
+            Self::Undelivered(report) => {
+                let mut recipients = report.outcome.recipients.iter();
+                recipients.find(|recipient| !recipient.is_accepted()).and_then(RecipientOutcome::reply)
+            }
             _ => None,
         }
     }

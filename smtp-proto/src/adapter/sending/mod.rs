@@ -3,6 +3,8 @@
 
 mod client;
 mod connector;
+mod mailer;
+mod once;
 mod outcomes;
 mod racing;
 mod runtime;
@@ -11,6 +13,8 @@ mod sockets;
 
 pub use client::Client;
 pub use connector::Connector;
+pub use mailer::{Housekeeping, MailObserver, Mailer};
+pub use once::send;
 pub use outcomes::Outcomes;
 pub use runtime::{Drive, Drives, Reads, Runtime, System};
 #[cfg(feature = "sockets")]

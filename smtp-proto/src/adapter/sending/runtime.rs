@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
+use super::mailer::Housekeeping;
 use crate::adapter::Error;
 use crate::adapter::serving::Next;
 use crate::adapter::tls::ClientTls;
@@ -59,7 +60,10 @@ pub trait Reads<C>: System {
 }
 
 /// All that clients need of a runtime.
-pub trait Runtime: System + Drives<<Self as System>::Socket> {}
+pub trait Runtime: System + Drives<<Self as System>::Socket> {
+    /// Runs this beside everything else.
+    fn spawn(housekeeping: Housekeeping<Self>);
+}
 
 /// A client's machine with its connection.
 pub trait Drive {
@@ -74,4 +78,7 @@ pub trait Drive {
 
     /// Runs the machine to its next event. Nothing is lost when the future is dropped.
     fn next(&mut self) -> impl Future<Output = Result<Next<Event>, Error>>;
+
+    /// Takes what has arrived between two messages, and waits for nothing: the server may have ended the session.
+    fn glance(&mut self);
 }

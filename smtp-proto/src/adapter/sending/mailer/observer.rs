@@ -35,7 +35,7 @@ impl Observers {
     }
 
     /// Calls all of them; they may add others.
-    pub(super) fn tell(&self, mut call: impl FnMut(&dyn MailObserver)) {
+    pub(super) fn tell(&self, mut call: impl FnMut(&(dyn MailObserver + 'static))) {
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner).clone();
         all.iter().for_each(|observer| call(&**observer));
     }
@@ -59,7 +59,7 @@ pub(super) struct UnderWay<'a>(&'a Observers);
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         if self.0.change(|count| count.saturating_sub(1)) == 0 {
-            self.0.tell(MailObserver::idle);
+            self.0.tell(|observer| observer.idle());
         }
     }
 }
