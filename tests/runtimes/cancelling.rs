@@ -145,7 +145,7 @@ client!(smtp_tokio, tokio::net::TcpStream);
 client!(smtp_async_std, async_std::net::TcpStream);
 
 /// Polls a future whenever it is woken, but only so many times; then drops it.
-async fn polled<F: Future>(future: F, times: usize) -> Option<F::Output> {
+pub(super) async fn polled<F: Future>(future: F, times: usize) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = times;
     poll_fn(|context| {

@@ -304,3 +304,34 @@ on_each_runtime!(
     a_single_message_needs_a_single_line,
     who_waits_is_refused_when_the_mailer_closes,
 );
+
+/// Futures of clients and mailers can be moved between threads: this compiles.
+#[test]
+fn futures_are_send() {
+    fn is_send<T: Send>(_: impl FnOnce() -> T) {}
+    macro_rules! futures {
+        ($adapter:ident) => {
+            is_send(|| $adapter::send("", "", [""], ""));
+            is_send(|| $adapter::Client::connect_url(""));
+            is_send(|| $adapter::Connector::new(client_config()).connect(""));
+            fn client(client: &mut $adapter::Client) -> impl Future<Output = ()> + Send {
+                async {
+                    let _ = client.send(envelope("jane", &["joe"]), "").await;
+                    let _ = client.send_all([(envelope("jane", &["joe"]), "")]).next().await;
+                    let _ = client.command("NOOP").await;
+                }
+            }
+            fn mailer(mailer: &$adapter::Mailer) -> impl Future<Output = ()> + Send {
+                async {
+                    let _ = mailer.send(envelope("jane", &["joe"]), "").await;
+                    mailer.close().await;
+                }
+            }
+            let (_, _) = (client, mailer);
+        };
+    }
+    {
+        futures!(smtp_tokio);
+    }
+    futures!(smtp_async_std);
+}

@@ -52,4 +52,5 @@ mod secured_delivery;
 mod secured_ends;
 mod support;
 mod tls;
+mod virtual_mailer;
 mod virtual_time;

@@ -163,7 +163,7 @@ impl<R: Runtime> Lease<R> {
         Some(lease)
     }
 
-    fn poll_answer(&self, context: &Context<'_>) -> Poll<Answer<R>> {
+    fn poll_answer(&mut self, context: &Context<'_>) -> Poll<Answer<R>> {
         let mut state = self.places.state.lock().unwrap_or_else(PoisonError::into_inner);
         match state.asked.remove(&self.ticket) {
             Some(Asked::Answered(answer)) => Poll::Ready(answer),
