@@ -11,7 +11,11 @@ use async_std::net::TcpStream;
 use async_std::os::unix::net::UnixStream;
 use async_std::task::spawn_blocking;
 use futures_io::{AsyncRead, AsyncWrite};
+#[cfg(feature = "socks")]
+use smtp_proto::adapter::sending::Socks5;
 use smtp_proto::adapter::sending::open_from;
+#[cfg(feature = "socks")]
+use tokio_socks::{io::Compat, tcp::Socks5Stream};
 
 /// A connection to a server.
 #[derive(Debug)]
@@ -34,6 +38,24 @@ impl Socket {
         // Small writes are never to wait for the acknowledgement of earlier ones.
         stream.set_nodelay(true)?;
         Ok(Self::Tcp(stream))
+    }
+
+    /// Asks a proxy, over this connection, for one to that host and port.
+    #[cfg(feature = "socks")]
+    pub(crate) async fn through(self, host: &str, port: u16, proxy: &Socks5) -> io::Result<Self> {
+        let stream = Compat::new(self);
+        let asked = match proxy.credentials() {
+            Some((username, password)) => {
+                let password = password.reveal_str().ok_or(io::ErrorKind::InvalidInput)?;
+                Socks5Stream::connect_with_password_and_socket(stream, (host, port), username, password).await
+            }
+            None => Socks5Stream::connect_with_socket(stream, (host, port)).await,
+        };
+        match asked {
+            Ok(stream) => Ok(stream.into_inner().into_inner()),
+            Err(tokio_socks::Error::Io(error)) => Err(error),
+            Err(error) => Err(io::Error::other(error)),
+        }
     }
 }
 

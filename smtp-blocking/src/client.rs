@@ -12,6 +12,8 @@ use smtp_proto::InvalidArgument;
 use smtp_proto::TlsInfo;
 use smtp_proto::adapter::Error;
 use smtp_proto::adapter::sending;
+#[cfg(feature = "socks")]
+use smtp_proto::adapter::sending::Socks5;
 #[cfg(feature = "tls")]
 use smtp_proto::adapter::tls::ClientTls;
 use smtp_proto::client::{Config, Envelope, Outcome};
@@ -67,6 +69,13 @@ impl Connector {
     #[must_use]
     pub fn source_address(self, source_address: IpAddr) -> Self {
         Self(self.0.source_address(source_address))
+    }
+
+    /// Goes through a proxy to every server but those at Unix sockets.
+    #[cfg(feature = "socks")]
+    #[must_use]
+    pub fn proxy(self, proxy: Socks5) -> Self {
+        Self(self.0.proxy(proxy))
     }
 
     /// Hands every command and reply of the sessions to `tap`.

@@ -26,9 +26,11 @@ mod waiting;
 pub use client::{Client, Connector, Outcomes};
 pub use handler::Handler;
 pub use listener::Listener;
-pub use mailer::{Mailer, send};
+pub use mailer::{Mailer, Resolver, send};
 pub use server::{Server, serve_connection};
 pub use smtp_proto::adapter::sending::MailObserver;
+#[cfg(feature = "socks")]
+pub use smtp_proto::adapter::sending::Socks5;
 pub use smtp_proto::adapter::serving::{ConnectionLimits, Counts, Handle, LocalAddress, Observer, TurnedAway};
 #[cfg(feature = "tls")]
 pub use smtp_proto::adapter::tls;

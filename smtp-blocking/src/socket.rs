@@ -6,11 +6,21 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
+#[cfg(feature = "socks")]
+use std::pin::Pin;
+#[cfg(feature = "socks")]
+use std::task::Context;
 use std::task::{Poll, Waker};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "socks")]
+use futures_io::{AsyncRead, AsyncWrite};
+#[cfg(feature = "socks")]
+use smtp_proto::adapter::sending::Socks5;
 use smtp_proto::adapter::sending::open_from;
+#[cfg(feature = "socks")]
+use tokio_socks::{io::Compat, tcp::Socks5Stream};
 
 use crate::stream::Stream;
 
@@ -60,6 +70,27 @@ impl Socket {
             }
         });
         opened.await.map(Self::Tcp)
+    }
+
+    /// Asks a proxy, over this connection, for one to that host and port.
+    #[cfg(feature = "socks")]
+    pub(crate) async fn through(self, host: &str, port: u16, proxy: &Socks5) -> io::Result<Self> {
+        // Whoever asks does not come back before the proxy has answered.
+        self.set_read_timeout(Some(limit))?;
+        self.set_write_timeout(Some(limit))?;
+        let stream = Compat::new(Waiting(self));
+        let asked = match proxy.credentials() {
+            Some((username, password)) => {
+                let password = password.reveal_str().ok_or(io::ErrorKind::InvalidInput)?;
+                Socks5Stream::connect_with_password_and_socket(stream, (host, port), username, password).await
+            }
+            None => Socks5Stream::connect_with_socket(stream, (host, port)).await,
+        };
+        match asked {
+            Ok(stream) => Ok(stream.into_inner().into_inner().0),
+            Err(tokio_socks::Error::Io(error)) => Err(error),
+            Err(error) => Err(io::Error::other(error)),
+        }
     }
 }
 
@@ -121,5 +152,31 @@ impl Stream for Socket {
 
     fn close(&mut self) -> io::Result<()> {
         stream!(self, stream => Stream::close(stream))
+    }
+}
+
+/// A socket that blocks, where one is asked for that would not.
+#[cfg(feature = "socks")]
+struct Waiting(Socket);
+
+#[cfg(feature = "socks")]
+impl AsyncRead for Waiting {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(self.0.read(into))
+    }
+}
+
+#[cfg(feature = "socks")]
+impl AsyncWrite for Waiting {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(self.0.write(octets))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.0.flush())
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Stream::close(&mut self.0))
     }
 }

@@ -1,8 +1,6 @@
 //! The client: what the adapters share, on tokio.
 
-use bytes::Bytes;
-use smtp_proto::adapter::{Error, sending};
-use smtp_proto::delivery::Report;
+use smtp_proto::adapter::sending;
 
 use crate::runtime::Tokio;
 use crate::socket::Socket;
@@ -12,19 +10,3 @@ pub type Client<S = Socket> = sending::Client<Tokio, S>;
 
 /// Opens connections to servers.
 pub type Connector = sending::Connector<Tokio>;
-
-/// Sends messages to one server, from as many tasks as there are.
-pub type Mailer = sending::Mailer<Tokio>;
-
-/// Sends a message to where a [`Url`](smtp_proto::delivery::Url) says, and closes the connection.
-///
-/// # Errors
-/// When it was not accepted for all its recipients, whatever the reason: [`Error::Undelivered`] has what became of each.
-pub async fn send(
-    url: &str,
-    from: &str,
-    to: impl IntoIterator<Item = impl AsRef<str>>,
-    message: impl Into<Bytes>,
-) -> Result<Report, Error> {
-    sending::send::<Tokio, _>(url, from, to, message).await
-}

@@ -16,15 +16,19 @@ mod client;
 mod deadline;
 mod driver;
 mod listener;
+mod mailer;
 mod runtime;
 mod server;
 mod socket;
 
-pub use client::{Client, Connector, Mailer, send};
+pub use client::{Client, Connector};
 pub use listener::Listener;
+pub use mailer::{Mailer, send};
 pub use runtime::Tokio;
 pub use server::{Server, serve_connection};
-pub use smtp_proto::adapter::sending::{MailObserver, Outcomes};
+#[cfg(feature = "socks")]
+pub use smtp_proto::adapter::sending::Socks5;
+pub use smtp_proto::adapter::sending::{MailObserver, Outcomes, Resolver};
 pub use smtp_proto::adapter::serving::{ConnectionLimits, Counts, Handle, LocalAddress, Observer, TurnedAway};
 #[cfg(feature = "tls")]
 pub use smtp_proto::adapter::tls;

@@ -9,6 +9,8 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use smtp_proto::adapter::Error;
+#[cfg(feature = "socks")]
+use smtp_proto::adapter::sending::Socks5;
 use smtp_proto::adapter::sending::{Drive, Drives, Housekeeping, Reads, Runtime, System};
 use smtp_proto::adapter::serving::Next;
 use smtp_proto::adapter::tls::{ClientTls, TlsSide};
@@ -48,6 +50,11 @@ impl System for Tokio {
     #[cfg(unix)]
     async fn open_unix(path: &Path) -> io::Result<Socket> {
         Ok(Socket::Unix(UnixStream::connect(path).await?))
+    }
+
+    #[cfg(feature = "socks")]
+    async fn through(connection: Socket, host: &str, port: u16, proxy: &Socks5) -> io::Result<Socket> {
+        connection.through(host, port, proxy).await
     }
 
     fn local_address(socket: &Socket) -> Option<IpAddr> {

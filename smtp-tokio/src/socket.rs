@@ -5,10 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+#[cfg(feature = "socks")]
+use smtp_proto::adapter::sending::Socks5;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[cfg(unix)]
 use tokio::net::UnixStream;
 use tokio::net::{TcpSocket, TcpStream};
+#[cfg(feature = "socks")]
+use tokio_socks::tcp::Socks5Stream;
 
 /// A connection to a server.
 #[derive(Debug)]
@@ -31,6 +35,24 @@ impl Socket {
         // Small writes are never to wait for the acknowledgement of earlier ones.
         stream.set_nodelay(true)?;
         Ok(Self::Tcp(stream))
+    }
+
+    /// Asks a proxy, over this connection, for one to that host and port.
+    #[cfg(feature = "socks")]
+    pub(crate) async fn through(self, host: &str, port: u16, proxy: &Socks5) -> io::Result<Self> {
+        let stream = self;
+        let asked = match proxy.credentials() {
+            Some((username, password)) => {
+                let password = password.reveal_str().ok_or(io::ErrorKind::InvalidInput)?;
+                Socks5Stream::connect_with_password_and_socket(stream, (host, port), username, password).await
+            }
+            None => Socks5Stream::connect_with_socket(stream, (host, port)).await,
+        };
+        match asked {
+            Ok(stream) => Ok(stream.into_inner()),
+            Err(tokio_socks::Error::Io(error)) => Err(error),
+            Err(error) => Err(io::Error::other(error)),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use smtp_proto::wire::Reply;
 use smtp_tests::mailer::{Mailer, send};
 use smtp_tests::runtime::{Runtime, Service};
 
+use super::connecting::nobody;
 use super::support::{Heard, NO_SUCH_USER, PATIENCE, Server, client_config, envelope, peer, server_config};
 
 fn mailer(runtime: Runtime, server: &str, options: &str) -> Mailer {
@@ -229,11 +230,8 @@ fn what_is_refused_for_now_is_tried_again_for_those_alone(runtime: Runtime) {
 }
 
 fn a_server_that_is_not_there_is_told_as_it_is(runtime: Runtime) {
-    let address = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap()
-    };
-    let url: smtp_proto::delivery::Url = format!("smtp://{address}").parse().unwrap();
+    let (_held, port) = nobody();
+    let url: smtp_proto::delivery::Url = format!("smtp://127.0.0.1:{port}").parse().unwrap();
     let mut policies = Policies::default();
     (policies.retry.first_delay, policies.retry.attempts) = (Duration::from_millis(1), 3);
     let mailer = Mailer::new(runtime, client_config(), url.endpoint().clone(), policies).unwrap();

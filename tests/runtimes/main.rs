@@ -33,6 +33,7 @@ mod deadlines;
 mod delivery;
 mod descriptors;
 mod dialogue;
+mod direct;
 mod draining;
 mod ending;
 mod injection;

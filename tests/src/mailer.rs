@@ -50,6 +50,17 @@ impl Mailer {
         mailer!(runtime, adapter => adapter::Mailer::new(adapter::Connector::new(config), endpoint, policies))
     }
 
+    /// To the mail exchangers of each recipient.
+    ///
+    /// # Errors
+    /// When the runtime cannot be had.
+    pub fn direct<T>(runtime: Runtime, config: Config, resolver: T, policies: Policies) -> Result<Self, Error>
+    where
+        T: smtp_proto::adapter::sending::Resolver + smtp_blocking::Resolver,
+    {
+        mailer!(runtime, adapter => adapter::Mailer::direct(adapter::Connector::new(config), resolver, policies))
+    }
+
     /// To where a URL says.
     ///
     /// # Errors

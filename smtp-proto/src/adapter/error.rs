@@ -37,6 +37,16 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// A proxy gave no connection to the server.
+    #[error("cannot connect to {server} through {proxy}: {source}")]
+    Proxy {
+        /// The proxy as it was named.
+        proxy: String,
+        /// The server as it was named.
+        server: String,
+        /// What the proxy or the system said.
+        source: io::Error,
+    },
     /// The connection failed under a session.
     #[error("connection with {peer} failed while {phase}: {source}")]
     Io {
@@ -142,6 +152,7 @@ impl Error {
             Self::Resolve { .. }
             | Self::Connect { .. }
             | Self::ConnectUnix { .. }
+            | Self::Proxy { .. }
             | Self::Io { .. }
             | Self::Over { .. } => true,
             Self::Smtp { source, .. } => source.is_temporary(),
@@ -164,7 +175,9 @@ impl Error {
         let timed_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
         match self {
             Self::Connect { attempts, .. } => attempts.iter().any(|(_, error)| timed_out(error)),
-            Self::Io { source, .. } | Self::ConnectUnix { source, .. } => timed_out(source),
+            Self::Io { source, .. } | Self::ConnectUnix { source, .. } | Self::Proxy { source, .. } => {
+                timed_out(source)
+            }
             Self::Smtp { source, .. } => source.is_timeout(),
             _ => false,
         }
@@ -179,7 +192,9 @@ impl Error {
                 SessionError::Disconnected { phase: Phase::Handshake }
             }
             Self::Tls { .. } => TlsError::Handshake.into(),
-            Self::Resolve { .. } | Self::Connect { .. } | Self::ConnectUnix { .. } => SessionError::NotConnected,
+            Self::Resolve { .. } | Self::Connect { .. } | Self::ConnectUnix { .. } | Self::Proxy { .. } => {
+                SessionError::NotConnected
+            }
             Self::Argument(argument) => ApiMisuse::Argument(argument.clone()).into(),
             Self::Undelivered(report) => report.outcome.error.clone().unwrap_or(SessionError::GivenUp),
             Self::Content(_) | Self::MailerClosed | Self::Url(_) => Unsendable::Cancelled.into(),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 #[cfg(unix)]
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,11 @@ use std::time::Duration;
 use super::client::Client;
 use super::racing::race;
 use super::runtime::{Drives, Runtime};
+#[cfg(feature = "socks")]
+use super::socks::Socks5;
 use crate::adapter::Error;
+#[cfg(feature = "socks")]
+use crate::adapter::serving::{Either, either};
 use crate::adapter::tls::ClientTls;
 use crate::client::{self, Config};
 use crate::delivery::{Endpoint, Url};
@@ -30,6 +34,8 @@ pub struct Connector<R> {
     tls: Option<ClientTls>,
     connect_timeout: Duration,
     source_address: Option<IpAddr>,
+    #[cfg(feature = "socks")]
+    proxy: Option<Socks5>,
     transcript: Option<Arc<Mutex<Tap>>>,
     runtime: PhantomData<R>,
 }
@@ -43,6 +49,8 @@ impl<R> Connector<R> {
             tls: None,
             connect_timeout: Duration::from_secs(30),
             source_address: None,
+            #[cfg(feature = "socks")]
+            proxy: None,
             transcript: None,
             runtime: PhantomData,
         }
@@ -80,6 +88,18 @@ impl<R> Connector<R> {
         Self { source_address: Some(source_address), ..self }
     }
 
+    /// Goes through a proxy to every server but those at Unix sockets.
+    #[cfg(feature = "socks")]
+    #[must_use]
+    pub fn proxy(self, proxy: Socks5) -> Self {
+        Self { proxy: Some(proxy), ..self }
+    }
+
+    /// What the client calls itself.
+    pub(super) fn hello(&self) -> &str {
+        self.config.hello()
+    }
+
     /// Hands every command and reply of the sessions to `tap`.
     #[must_use]
     pub fn transcript(self, tap: impl FnMut(Entry<'_>) + Send + 'static) -> Self {
@@ -94,10 +114,39 @@ impl<R: Runtime> Connector<R> {
     /// # Errors
     /// When no address takes the connection, or the server no session.
     pub async fn connect(self, server: &str) -> Result<Client<R, R::Socket>, Error> {
-        let addresses = R::addresses(server).await;
-        let addresses = addresses.map_err(|source| Error::Resolve { server: server.to_owned(), source })?;
+        #[cfg(feature = "socks")]
+        if let Some(proxy) = self.proxy.clone() {
+            let socket = self.through(&proxy, server).await?;
+            return self.begin(socket, server).await;
+        }
+        let addresses = addresses::<R>(server).await?;
+        self.connect_to(server, addresses).await
+    }
+
+    /// The same for a server whose addresses are known.
+    pub(super) async fn connect_to(
+        self,
+        server: &str,
+        addresses: Vec<SocketAddr>,
+    ) -> Result<Client<R, R::Socket>, Error> {
         let socket = race::<R>(server, addresses, self.source_address, self.connect_timeout).await?;
         self.begin(socket, server).await
+    }
+
+    /// A connection through a proxy, which looks up the server's name.
+    #[cfg(feature = "socks")]
+    async fn through(&self, proxy: &Socks5, server: &str) -> Result<R::Socket, Error> {
+        let failed = |source| Error::Proxy { proxy: proxy.address().to_owned(), server: server.to_owned(), source };
+        let target = server.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        let (host, port) = target.ok_or_else(|| failed(std::io::ErrorKind::InvalidInput.into()))?;
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let addresses = addresses::<R>(proxy.address()).await?;
+        let socket = race::<R>(proxy.address(), addresses, self.source_address, self.connect_timeout).await?;
+        let until = R::now().checked_add(self.connect_timeout);
+        match either(R::through(socket, host, port, proxy), R::sleep_until(until)).await {
+            Either::First(through) => through.map_err(failed),
+            Either::Second(()) => Err(failed(std::io::ErrorKind::TimedOut.into())),
+        }
     }
 
     /// Connects to a Unix socket and says hello.
@@ -154,6 +203,10 @@ impl<R> Connector<R> {
         }
         Client::begin(R::drive(stream, self.tls, machine, peer)).await
     }
+}
+
+async fn addresses<R: Runtime>(server: &str) -> Result<Vec<SocketAddr>, Error> {
+    R::addresses(server).await.map_err(|source| Error::Resolve { server: server.to_owned(), source })
 }
 
 /// An address as a client's name.

@@ -10,12 +10,16 @@ mod racing;
 mod runtime;
 #[cfg(feature = "sockets")]
 mod sockets;
+#[cfg(feature = "socks")]
+mod socks;
 
 pub use client::Client;
 pub use connector::Connector;
-pub use mailer::{Housekeeping, MailObserver, Mailer};
+pub use mailer::{Housekeeping, MailObserver, Mailer, Resolver};
 pub use once::send;
 pub use outcomes::Outcomes;
 pub use runtime::{Drive, Drives, Reads, Runtime, System};
 #[cfg(feature = "sockets")]
 pub use sockets::open_from;
+#[cfg(feature = "socks")]
+pub use socks::Socks5;

@@ -10,6 +10,8 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::mailer::Housekeeping;
+#[cfg(feature = "socks")]
+use super::socks::Socks5;
 use crate::adapter::Error;
 use crate::adapter::serving::Next;
 use crate::adapter::tls::ClientTls;
@@ -39,6 +41,18 @@ pub trait System: Copy + Send + Sync + 'static {
     /// Connects to a Unix socket.
     #[cfg(unix)]
     fn open_unix(path: &Path) -> impl Future<Output = io::Result<Self::Socket>> + Send;
+
+    /// Asks a proxy, over this connection, for one to that host and port.
+    #[cfg(feature = "socks")]
+    fn through(
+        _connection: Self::Socket,
+        _host: &str,
+        _port: u16,
+        _proxy: &Socks5,
+    ) -> impl Future<Output = io::Result<Self::Socket>> + Send {
+        // Another adapter of this program has the feature.
+        std::future::ready(Err(io::ErrorKind::Unsupported.into()))
+    }
 
     /// The address of this end, if it has one.
     fn local_address(socket: &Self::Socket) -> Option<IpAddr>;

@@ -1,5 +1,6 @@
 //! Many messages from many tasks to one server: connections are kept, failures tried again.
 
+mod direct;
 mod observer;
 mod places;
 
@@ -10,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
+pub use direct::Resolver;
 pub use observer::MailObserver;
 pub use places::Housekeeping;
 
@@ -22,6 +24,7 @@ use crate::delivery::{
 };
 use crate::error::{Error as SessionError, Phase};
 use crate::time::Instant;
+use direct::AnyResolver;
 use observer::Observers;
 use places::{Connection, Lease, Places};
 
@@ -38,7 +41,7 @@ pub struct Mailer<R: Runtime> {
 
 struct Shared<R: Runtime> {
     connector: Connector<R>,
-    endpoint: Endpoint,
+    route: Route,
     places: Arc<Places<R>>,
     retry: Retry,
     rate: Option<Mutex<RateLimit>>,
@@ -47,13 +50,36 @@ struct Shared<R: Runtime> {
     epoch: std::time::Instant,
 }
 
+/// Where messages go.
+enum Route {
+    Endpoint(Endpoint),
+    /// To the mail exchangers of each recipient.
+    Direct(Box<dyn AnyResolver>),
+}
+
 impl<R: Runtime> Mailer<R> {
     /// To this endpoint, which is reached by this connector.
     pub fn new(connector: Connector<R>, endpoint: Endpoint, policies: Policies) -> Self {
+        Self::by(connector, Route::Endpoint(endpoint), policies)
+    }
+
+    /// Without a relay: to the mail exchangers of each recipient's domain, at port 25 (RFC 5321 section 5.1).
+    ///
+    /// The hosts of a domain are tried in their order until one takes the session; the domains of a message one after the
+    /// other. Each message has connections of its own, as many at a time as the policy of the pool allows. The name of the
+    /// client in the connector's configuration tells whether this host is among those of a domain.
+    ///
+    /// Few mail exchangers have certificates that can be verified: consider
+    /// [`TlsPolicy::Opportunistic`](crate::client::TlsPolicy).
+    pub fn direct(connector: Connector<R>, resolver: impl Resolver, policies: Policies) -> Self {
+        Self::by(connector, Route::Direct(Box::new(resolver)), policies)
+    }
+
+    fn by(connector: Connector<R>, route: Route, policies: Policies) -> Self {
         let Policies { pool, retry, rate } = policies;
         let shared = Shared {
             connector,
-            endpoint,
+            route,
             places: Arc::new(Places::new(pool)),
             retry,
             rate: rate.map(Mutex::new),
@@ -162,6 +188,10 @@ impl<R: Runtime> Shared<R> {
     }
 
     async fn attempt(&self, envelope: Envelope, content: &Bytes) -> Result<Outcome, Error> {
+        let endpoint = match &self.route {
+            Route::Endpoint(endpoint) => endpoint,
+            Route::Direct(resolver) => return self.attempt_directly(&**resolver, &envelope, content).await,
+        };
         loop {
             let Some(mut lease) = Lease::ask(&self.places).await else {
                 return Err(Error::MailerClosed);
@@ -177,7 +207,7 @@ impl<R: Runtime> Shared<R> {
                     }
                     connection
                 }
-                None => self.connect().await?,
+                None => self.connect(endpoint).await?,
             };
             let began = R::now();
             let result = connection.send(envelope.clone(), content.clone()).await;
@@ -196,8 +226,8 @@ impl<R: Runtime> Shared<R> {
         }
     }
 
-    async fn connect(&self) -> Result<Connection<R>, Error> {
-        let connection = self.connector.clone().connect_endpoint(&self.endpoint).await?;
+    async fn connect(&self, endpoint: &Endpoint) -> Result<Connection<R>, Error> {
+        let connection = self.connector.clone().connect_endpoint(endpoint).await?;
         self.record(HealthRecorder::connection_opened);
         Ok(connection)
     }
@@ -243,7 +273,10 @@ impl<R: Runtime> Clone for Mailer<R> {
 
 impl<R: Runtime> fmt::Debug for Mailer<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shared { endpoint, retry, .. } = &*self.shared;
-        f.debug_struct("Mailer").field("endpoint", endpoint).field("retry", retry).finish_non_exhaustive()
+        let endpoint = match &self.shared.route {
+            Route::Endpoint(endpoint) => Some(endpoint),
+            Route::Direct(_) => None,
+        };
+        f.debug_struct("Mailer").field("endpoint", &endpoint).finish_non_exhaustive()
     }
 }
