@@ -12,6 +12,7 @@
 //! - `ring` (default), `aws-lc-rs`: the crypto provider; without them, the application installs or gives one.
 //! - `scram` (default): authentication with SCRAM-SHA-1 and SCRAM-SHA-256.
 //! - `cram-md5`: authentication with CRAM-MD5.
+//! - `socks`: connections through a SOCKS5 proxy.
 //! - `tracing`: a span for each session of a server, in which its hooks run, and events; never with credentials.
 
 mod channel;

@@ -5,6 +5,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 #[cfg(unix)]
 use std::path::Path;
+#[cfg(feature = "socks")]
+use std::time::Duration;
 use std::time::Instant;
 
 use async_std::net::ToSocketAddrs;
@@ -55,7 +57,13 @@ impl System for AsyncStd {
     }
 
     #[cfg(feature = "socks")]
-    async fn through(connection: Socket, host: &str, port: u16, proxy: &Socks5) -> io::Result<Socket> {
+    async fn through(
+        connection: Socket,
+        host: &str,
+        port: u16,
+        proxy: &Socks5,
+        _limit: Duration,
+    ) -> io::Result<Socket> {
         connection.through(host, port, proxy).await
     }
 

@@ -9,12 +9,16 @@
 //! - `ring` (default), `aws-lc-rs`: the crypto provider; without them, the application installs or gives one.
 //! - `scram` (default): authentication with SCRAM-SHA-1 and SCRAM-SHA-256.
 //! - `cram-md5`: authentication with CRAM-MD5.
+//! - `socks`: connections through a SOCKS5 proxy.
+//! - `lettre`: `Transport` of the crate lettre, implemented for [`Mailer`].
 //! - `tracing`: a span for each session of a server, in which its hooks run, and events; never with credentials.
 
 mod channel;
 mod client;
 mod driver;
 mod handler;
+#[cfg(feature = "lettre")]
+mod lettre;
 mod listener;
 mod mailer;
 mod runtime;

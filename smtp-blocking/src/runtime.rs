@@ -7,6 +7,8 @@ use std::os::unix::net::UnixStream;
 #[cfg(unix)]
 use std::path::Path;
 use std::thread::Builder;
+#[cfg(feature = "socks")]
+use std::time::Duration;
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -53,8 +55,15 @@ impl System for Threads {
     }
 
     #[cfg(feature = "socks")]
-    async fn through(connection: Socket, host: &str, port: u16, proxy: &Socks5) -> io::Result<Socket> {
-        connection.through(host, port, proxy).await
+    async fn through(connection: Socket, host: &str, port: u16, proxy: &Socks5, limit: Duration) -> io::Result<Socket> {
+        // Whoever asks does not come back before the proxy has answered.
+        connection.set_timeouts(Some(limit))?;
+        let through = connection.through(host, port, proxy).await.map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock => ErrorKind::TimedOut.into(),
+            _ => error,
+        })?;
+        through.set_timeouts(None)?;
+        Ok(through)
     }
 
     fn local_address(socket: &Socket) -> Option<IpAddr> {

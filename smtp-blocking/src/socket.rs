@@ -5,9 +5,9 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError};
 #[cfg(feature = "socks")]
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 #[cfg(feature = "socks")]
 use std::task::Context;
 use std::task::{Poll, Waker};
@@ -72,12 +72,16 @@ impl Socket {
         opened.await.map(Self::Tcp)
     }
 
+    /// Sets how long reads and writes wait.
+    #[cfg(feature = "socks")]
+    pub(crate) fn set_timeouts(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.set_read_timeout(timeout)?;
+        self.set_write_timeout(timeout)
+    }
+
     /// Asks a proxy, over this connection, for one to that host and port.
     #[cfg(feature = "socks")]
     pub(crate) async fn through(self, host: &str, port: u16, proxy: &Socks5) -> io::Result<Self> {
-        // Whoever asks does not come back before the proxy has answered.
-        self.set_read_timeout(Some(limit))?;
-        self.set_write_timeout(Some(limit))?;
         let stream = Compat::new(Waiting(self));
         let asked = match proxy.credentials() {
             Some((username, password)) => {

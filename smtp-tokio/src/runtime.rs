@@ -5,6 +5,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 #[cfg(unix)]
 use std::path::Path;
+#[cfg(feature = "socks")]
+use std::time::Duration;
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -53,7 +55,13 @@ impl System for Tokio {
     }
 
     #[cfg(feature = "socks")]
-    async fn through(connection: Socket, host: &str, port: u16, proxy: &Socks5) -> io::Result<Socket> {
+    async fn through(
+        connection: Socket,
+        host: &str,
+        port: u16,
+        proxy: &Socks5,
+        _limit: Duration,
+    ) -> io::Result<Socket> {
         connection.through(host, port, proxy).await
     }
 

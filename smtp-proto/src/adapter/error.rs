@@ -137,6 +137,14 @@ impl Error {
         }
     }
 
+    /// The report, or an error when the message was not accepted for all its recipients.
+    ///
+    /// # Errors
+    /// [`Error::Undelivered`].
+    pub fn unless_delivered(report: Report) -> Result<Report, Self> {
+        if report.outcome.is_delivered() { Ok(report) } else { Err(Self::Undelivered(Box::new(report))) }
+    }
+
     /// The error of a call that does not fit, in a session that may have failed before.
     pub fn misuse(peer: &str, misuse: ApiMisuse, failure: Option<&SessionError>) -> Self {
         let peer = peer.to_owned();

@@ -143,7 +143,7 @@ impl<R: Runtime> Connector<R> {
         let addresses = addresses::<R>(proxy.address()).await?;
         let socket = race::<R>(proxy.address(), addresses, self.source_address, self.connect_timeout).await?;
         let until = R::now().checked_add(self.connect_timeout);
-        match either(R::through(socket, host, port, proxy), R::sleep_until(until)).await {
+        match either(R::through(socket, host, port, proxy, self.connect_timeout), R::sleep_until(until)).await {
             Either::First(through) => through.map_err(failed),
             Either::Second(()) => Err(failed(std::io::ErrorKind::TimedOut.into())),
         }

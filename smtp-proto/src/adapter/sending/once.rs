@@ -21,6 +21,5 @@ pub async fn send<R: Runtime, T: AsRef<str>>(
     let mailer = Mailer::<R>::from_url(url)?;
     let report = mailer.send(Envelope::new(from, to)?, message).await;
     mailer.close().await;
-    let report = report?;
-    if report.outcome.is_delivered() { Ok(report) } else { Err(Error::Undelivered(Box::new(report))) }
+    Error::unless_delivered(report?)
 }

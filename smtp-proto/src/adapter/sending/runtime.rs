@@ -5,6 +5,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 #[cfg(unix)]
 use std::path::Path;
+#[cfg(feature = "socks")]
+use std::time::Duration;
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -42,13 +44,14 @@ pub trait System: Copy + Send + Sync + 'static {
     #[cfg(unix)]
     fn open_unix(path: &Path) -> impl Future<Output = io::Result<Self::Socket>> + Send;
 
-    /// Asks a proxy, over this connection, for one to that host and port.
+    /// Asks a proxy, over this connection, for one to that host and port. May give up after the limit by itself.
     #[cfg(feature = "socks")]
     fn through(
         _connection: Self::Socket,
         _host: &str,
         _port: u16,
         _proxy: &Socks5,
+        _limit: Duration,
     ) -> impl Future<Output = io::Result<Self::Socket>> + Send {
         // Another adapter of this program has the feature.
         std::future::ready(Err(io::ErrorKind::Unsupported.into()))
