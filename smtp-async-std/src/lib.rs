@@ -13,7 +13,8 @@
 //! - `scram` (default): authentication with SCRAM-SHA-1 and SCRAM-SHA-256.
 //! - `cram-md5`: authentication with CRAM-MD5.
 //! - `socks`: connections through a SOCKS5 proxy.
-//! - `tracing`: a span for each session of a server, in which its hooks run, and events; never with credentials.
+//! - `tracing`: a span for each session, that of a server one in which its hooks run, and events; never with
+//!   credentials.
 
 mod channel;
 mod client;

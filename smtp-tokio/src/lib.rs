@@ -12,7 +12,8 @@
 //! - `socks`: connections through a SOCKS5 proxy.
 //! - `mx`: mail exchangers by the DNS, with hickory-resolver.
 //! - `lettre`: `AsyncTransport` of the crate lettre, implemented for [`Mailer`].
-//! - `tracing`: a span for each session of a server, in which its hooks run, and events; never with credentials.
+//! - `tracing`: a span for each session, that of a server one in which its hooks run, and events; never with
+//!   credentials.
 
 mod channel;
 mod client;

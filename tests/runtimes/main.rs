@@ -47,6 +47,7 @@ mod own_streams;
 mod panics;
 mod pressure;
 mod proxied;
+mod proxied_clients;
 mod reaching;
 mod secured;
 mod secured_delivery;

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use super::connector::Connector;
 use super::outcomes::Outcomes;
 use super::runtime::{Drive, Drives, Reads, Runtime};
+use super::trace::Trace;
 use crate::adapter::Error;
 use crate::adapter::serving::Next;
 use crate::client::{self, Config, Content, Envelope, Event, Outcome};
@@ -25,6 +26,7 @@ const PIECE: usize = 64 * 1024;
 /// middle of streamed content.
 pub struct Client<R: Drives<S>, S> {
     pub(super) driver: R::Driver,
+    pub(super) trace: Trace,
 }
 
 impl<R: Runtime> Client<R, R::Socket> {
@@ -49,8 +51,10 @@ impl<R: Runtime> Client<R, R::Socket> {
 impl<R: Drives<S>, S> Client<R, S> {
     /// Begins a session.
     pub(super) async fn begin(driver: R::Driver) -> Result<Self, Error> {
-        let mut client = Self { driver };
+        let trace = Trace::new(driver.peer());
+        let mut client = Self { driver, trace };
         client.until(|event| matches!(event, Event::Ready).then_some(())).await?;
+        client.trace.ready(client.driver.session());
         Ok(client)
     }
 
@@ -156,6 +160,7 @@ impl<R: Drives<S>, S> Client<R, S> {
         self.request(client::Client::quit)?;
         loop {
             if let Next::Closed = self.driver.next().await? {
+                self.trace.closed();
                 return Ok(());
             }
         }
@@ -177,8 +182,12 @@ impl<R: Drives<S>, S> Client<R, S> {
 
     pub(super) async fn until<T>(&mut self, mut wanted: impl FnMut(Event) -> Option<T>) -> Result<T, Error> {
         loop {
-            match self.driver.next().await? {
+            let next = self.driver.next().await;
+            match next.inspect_err(|error| self.trace.failed(error))? {
                 Next::Event(event) => {
+                    if let Event::Outcome { outcome, .. } = &event {
+                        self.trace.outcome(outcome);
+                    }
                     if let Some(found) = wanted(event) {
                         return Ok(found);
                     }

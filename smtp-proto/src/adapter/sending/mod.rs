@@ -12,6 +12,11 @@ mod runtime;
 mod sockets;
 #[cfg(feature = "socks")]
 mod socks;
+#[cfg(feature = "tracing")]
+mod trace;
+#[cfg(not(feature = "tracing"))]
+#[path = "without_tracing.rs"]
+mod trace;
 
 pub use client::Client;
 pub use connector::Connector;
