@@ -5,9 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 #[cfg(unix)]
 use std::path::Path;
-#[cfg(feature = "socks")]
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_std::net::ToSocketAddrs;
 #[cfg(unix)]
@@ -47,8 +45,8 @@ impl System for AsyncStd {
         Ok(server.to_socket_addrs().await?.collect())
     }
 
-    async fn open(address: SocketAddr, source: Option<IpAddr>, until: Instant) -> io::Result<Socket> {
-        Socket::open(address, source, until).await
+    async fn open(address: SocketAddr, source: Option<IpAddr>, limit: Duration) -> io::Result<Socket> {
+        Socket::open(address, source, limit).await
     }
 
     #[cfg(unix)]

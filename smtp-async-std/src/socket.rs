@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::Duration;
 
 use async_std::net::TcpStream;
 #[cfg(unix)]
@@ -29,10 +29,10 @@ pub enum Socket {
 }
 
 impl Socket {
-    pub(crate) async fn open(address: SocketAddr, source: Option<IpAddr>, until: Instant) -> io::Result<Self> {
+    pub(crate) async fn open(address: SocketAddr, source: Option<IpAddr>, limit: Duration) -> io::Result<Self> {
         let stream = match source {
             // The runtime has nothing for that.
-            Some(source) => spawn_blocking(move || open_from(source, address, until)).await?.into(),
+            Some(source) => spawn_blocking(move || open_from(source, address, limit)).await?.into(),
             None => TcpStream::connect(address).await?,
         };
         // Small writes are never to wait for the acknowledgement of earlier ones.

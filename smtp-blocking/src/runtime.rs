@@ -7,9 +7,7 @@ use std::os::unix::net::UnixStream;
 #[cfg(unix)]
 use std::path::Path;
 use std::thread::Builder;
-#[cfg(feature = "socks")]
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use smtp_proto::adapter::Error;
@@ -45,8 +43,8 @@ impl System for Threads {
         Ok(server.to_socket_addrs()?.collect())
     }
 
-    async fn open(address: SocketAddr, source: Option<IpAddr>, until: Instant) -> io::Result<Socket> {
-        Socket::open(address, source, until).await
+    async fn open(address: SocketAddr, source: Option<IpAddr>, limit: Duration) -> io::Result<Socket> {
+        Socket::open(address, source, limit).await
     }
 
     #[cfg(unix)]

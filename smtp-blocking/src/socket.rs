@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Context;
 use std::task::{Poll, Waker};
 use std::thread::Builder;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[cfg(feature = "socks")]
 use futures_io::{AsyncRead, AsyncWrite};
@@ -44,11 +44,11 @@ struct Opening {
 
 impl Socket {
     /// Connects on a thread of its own, so that several can be tried at a time.
-    pub(crate) async fn open(address: SocketAddr, source: Option<IpAddr>, until: Instant) -> io::Result<Self> {
+    pub(crate) async fn open(address: SocketAddr, source: Option<IpAddr>, limit: Duration) -> io::Result<Self> {
         let opening = Arc::new(Mutex::new(Opening::default()));
         let theirs = Arc::clone(&opening);
         let thread = Builder::new().name("smtp connection".to_owned()).spawn(move || {
-            let opened = open(address, source, until);
+            let opened = open(address, source, limit);
             let mut opening = theirs.lock().unwrap_or_else(PoisonError::into_inner);
             opening.opened = Some(opened);
             let waker = opening.waker.take();
@@ -57,7 +57,7 @@ impl Socket {
         });
         if thread.is_err() {
             // Then one after the other.
-            return open(address, source, until).map(Self::Tcp);
+            return open(address, source, limit).map(Self::Tcp);
         }
         let opened = poll_fn(|context| {
             let mut opening = opening.lock().unwrap_or_else(PoisonError::into_inner);
@@ -98,12 +98,13 @@ impl Socket {
     }
 }
 
-fn open(address: SocketAddr, source: Option<IpAddr>, until: Instant) -> io::Result<TcpStream> {
-    let left = until.saturating_duration_since(Instant::now());
+fn open(address: SocketAddr, source: Option<IpAddr>, limit: Duration) -> io::Result<TcpStream> {
+    if limit.is_zero() {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
     let stream = match source {
-        Some(source) => open_from(source, address, until)?,
-        None if left.is_zero() => return Err(io::ErrorKind::TimedOut.into()),
-        None => TcpStream::connect_timeout(&address, left)?,
+        Some(source) => open_from(source, address, limit)?,
+        None => TcpStream::connect_timeout(&address, limit)?,
     };
     // Small writes are never to wait for the acknowledgement of earlier ones.
     stream.set_nodelay(true)?;

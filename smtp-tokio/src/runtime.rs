@@ -5,9 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 #[cfg(unix)]
 use std::path::Path;
-#[cfg(feature = "socks")]
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use smtp_proto::adapter::Error;
@@ -45,7 +43,7 @@ impl System for Tokio {
         Ok(tokio::net::lookup_host(server).await?.collect())
     }
 
-    async fn open(address: SocketAddr, source: Option<IpAddr>, _until: Instant) -> io::Result<Socket> {
+    async fn open(address: SocketAddr, source: Option<IpAddr>, _limit: Duration) -> io::Result<Socket> {
         Socket::open(address, source).await
     }
 

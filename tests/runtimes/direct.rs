@@ -97,7 +97,7 @@ fn each_domain_gets_its_copy_at_the_first_host_that_takes_it(runtime: Runtime) {
         "postmaster",
     ];
     let report = mailer.send(Envelope::new("jane@example.org", to).unwrap(), "Subject: Hi\r\n").unwrap();
-    let told: Vec<String> = report.outcome.recipients.iter().map(|outcome| outcome.to_string()).collect();
+    let told: Vec<String> = report.outcome.recipients.iter().map(ToString::to_string).collect();
     let told: Vec<&str> = told.iter().map(String::as_str).collect();
     let refused = |problem: NoMailExchanger| format!("refused while giving a recipient (RCPT): {}", problem.reply());
     let (null, back, no_address) =

@@ -51,7 +51,7 @@ impl System for Virtual {
         Ok(vec![server.parse().unwrap()])
     }
 
-    async fn open(_: SocketAddr, _: Option<IpAddr>, _: std::time::Instant) -> io::Result<DuplexStream> {
+    async fn open(_: SocketAddr, _: Option<IpAddr>, _: Duration) -> io::Result<DuplexStream> {
         let (room, clerk) = SERVER.with_borrow(Clone::clone).unwrap();
         let (ours, theirs) = tokio::io::duplex(room);
         OPENED.set(OPENED.get() + 1);

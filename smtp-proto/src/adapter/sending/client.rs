@@ -25,7 +25,8 @@ const PIECE: usize = 64 * 1024;
 /// ([`smtp_proto::client::Client::cancel`](client::Client::cancel)); the session can be used on unless it was in the
 /// middle of streamed content.
 pub struct Client<R: Drives<S>, S> {
-    pub(super) driver: R::Driver,
+    /// In a box, so that futures that hold a client are not large.
+    pub(super) driver: Box<R::Driver>,
     pub(super) trace: Trace,
 }
 
@@ -50,7 +51,7 @@ impl<R: Runtime> Client<R, R::Socket> {
 
 impl<R: Drives<S>, S> Client<R, S> {
     /// Begins a session.
-    pub(super) async fn begin(driver: R::Driver) -> Result<Self, Error> {
+    pub(super) async fn begin(driver: Box<R::Driver>) -> Result<Self, Error> {
         let trace = Trace::new(driver.peer());
         let mut client = Self { driver, trace };
         client.until(|event| matches!(event, Event::Ready).then_some(())).await?;

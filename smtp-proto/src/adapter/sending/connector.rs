@@ -197,11 +197,18 @@ impl<R> Connector<R> {
     where
         R: Drives<S>,
     {
+        Client::begin(self.driver(stream, peer)).await
+    }
+
+    fn driver<S>(self, stream: S, peer: &str) -> Box<R::Driver>
+    where
+        R: Drives<S>,
+    {
         let mut machine = client::Client::new(self.config, crate::Instant::default());
         if let Some(tap) = self.transcript {
             machine.set_transcript(Box::new(move |entry| (*tap.lock().unwrap_or_else(PoisonError::into_inner))(entry)));
         }
-        Client::begin(R::drive(stream, self.tls, machine, peer)).await
+        Box::new(R::drive(stream, self.tls, machine, peer))
     }
 }
 

@@ -56,10 +56,9 @@ pub(super) async fn race<R: System>(
 }
 
 async fn open<R: System>(address: SocketAddr, source: Option<IpAddr>, limit: Duration) -> io::Result<R::Socket> {
-    let now = R::now();
     // A limit beyond all time is none.
-    let until = now.checked_add(limit).unwrap_or_else(|| now + Duration::from_secs(u32::MAX.into()));
-    match either(R::open(address, source, until), R::sleep_until(Some(until))).await {
+    let until = R::now().checked_add(limit);
+    match either(R::open(address, source, limit), R::sleep_until(until)).await {
         Either::First(opened) => opened,
         Either::Second(()) => Err(io::ErrorKind::TimedOut.into()),
     }
@@ -125,7 +124,7 @@ mod tests {
             pending().await
         }
 
-        async fn open(address: SocketAddr, _: Option<IpAddr>, _: std::time::Instant) -> io::Result<SocketAddr> {
+        async fn open(address: SocketAddr, _: Option<IpAddr>, _: Duration) -> io::Result<SocketAddr> {
             let tenths = tenths(address);
             if tenths >= 200 {
                 return pending().await;

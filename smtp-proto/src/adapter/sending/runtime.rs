@@ -5,9 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 #[cfg(unix)]
 use std::path::Path;
-#[cfg(feature = "socks")]
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
@@ -33,11 +31,11 @@ pub trait System: Copy + Send + Sync + 'static {
     /// The addresses of `host:port`.
     fn addresses(server: &str) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
 
-    /// Connects, from this address of its own if there is one. May give up at `until` by itself.
+    /// Connects, from this address of its own if there is one. May give up after the limit by itself.
     fn open(
         address: SocketAddr,
         source: Option<IpAddr>,
-        until: Instant,
+        limit: Duration,
     ) -> impl Future<Output = io::Result<Self::Socket>> + Send;
 
     /// Connects to a Unix socket.

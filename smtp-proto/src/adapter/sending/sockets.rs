@@ -2,21 +2,17 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::time::Instant;
+use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-/// Connects from this address, which blocks until there is a connection or the time is over.
+/// Connects from this address, which blocks until there is a connection or the time is over, which must not be zero.
 ///
 /// # Errors
 /// When there is none: [`TimedOut`](io::ErrorKind::TimedOut) at the end of the time.
-pub fn open_from(source: IpAddr, address: SocketAddr, until: Instant) -> io::Result<TcpStream> {
+pub fn open_from(source: IpAddr, address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.bind(&SocketAddr::new(source, 0).into())?;
-    let left = until.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        return Err(io::ErrorKind::TimedOut.into());
-    }
-    socket.connect_timeout(&address.into(), left)?;
+    socket.connect_timeout(&address.into(), limit)?;
     Ok(socket.into())
 }

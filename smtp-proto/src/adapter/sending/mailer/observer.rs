@@ -59,7 +59,7 @@ pub(super) struct UnderWay<'a>(&'a Observers);
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         if self.0.change(|count| count.saturating_sub(1)) == 0 {
-            self.0.tell(|observer| observer.idle());
+            self.0.tell(<dyn MailObserver>::idle);
         }
     }
 }
