@@ -14,10 +14,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use smtp_blocking::Handler;
 use smtp_proto::Secret;
-use smtp_proto::sasl::{self, Credentials};
+use smtp_proto::client::{Authentication, Envelope};
+use smtp_proto::sasl::{self, Credentials, Login};
 use smtp_proto::server::{Config, Decision, Recipient, Session};
 use smtp_proto::wire::Reply;
-use smtp_tests::runtime::{Runtime, Service};
+use smtp_tests::runtime::{self, Connecting, Runtime, Service};
 use smtp_tests::secrets::occurs;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -188,5 +189,48 @@ fn sessions_are_told_and_credentials_are_not() {
         }
         assert_eq!(shown.matches("a hook runs").count(), 4, "{shown}");
         assert!(!lines.iter().any(|line| line.starts_with("0: ")), "a hook ran outside its session: {shown}");
+        clients_are_told(runtime, &record);
+    }
+}
+
+/// The same of a client that authenticates and sends to two, of whom one is refused.
+fn clients_are_told(runtime: Runtime, record: &Notes) {
+    record.lines.lock().unwrap().clear();
+    let mut config = Config::new("mail.example.net").unwrap();
+    config.mechanisms = vec![sasl::PLAIN];
+    config.allow_clear_text_auth = true;
+    let service = Service::start(runtime, "127.0.0.1:0", config, Duration::ZERO, |_| Submission).unwrap();
+    let address = service.address().to_string();
+    let connect = |password: &str| {
+        let mut config = smtp_tests::in_clear("client.example.org");
+        config.authentication = Authentication::Required(Login::password("jane", password).unwrap());
+        config.allow_clear_text_auth = true;
+        runtime::connect(runtime, &address, config, Connecting::default())
+    };
+    let mut client = connect(PASSWORD).unwrap();
+    let envelope = |to: &[&str]| Envelope::new("jane@example.org", to).unwrap();
+    assert!(client.send(envelope(&["joe@example.net"]), "Subject: x\r\n".into()).unwrap().is_delivered());
+    client.send(envelope(&["joe@example.net", "nobody@example.net"]), "Subject: x\r\n".into()).unwrap();
+    client.quit().unwrap();
+    let wrong = format!("{PASSWORD}!");
+    assert!(connect(&wrong).is_err());
+    service.shut_down();
+    service.wait();
+    let lines = record.lines.lock().unwrap().clone();
+    let shown = lines.join("\n");
+    for secret in [PASSWORD, &STANDARD.encode(format!("\0jane\0{PASSWORD}"))] {
+        assert_eq!(occurs(secret.as_bytes(), &shown), None, "{secret} is in {shown}");
+    }
+    let mut spans = lines.iter().filter_map(|line| line.strip_suffix(&format!(": span client peer={address:?}")));
+    let (first, second) = (spans.next().expect(&shown), spans.next().expect(&shown));
+    for (span, expected) in [
+        (first, "DEBUG message=ready mechanism=\"PLAIN\""),
+        (first, "INFO message=message accepted recipients=1 reply=250 "),
+        (first, "WARN message=message not accepted for all recipients=2 accepted=1 first=refused while"),
+        (first, "DEBUG message=closed"),
+        (second, "WARN message=failed error=session with 127.0.0.1:"),
+    ] {
+        let line = format!("{span}: {expected}");
+        assert!(lines.iter().any(|told| told.starts_with(&line)), "{line} is not in {shown}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
@@ -18,7 +18,7 @@ use crate::deadline::within;
 const LINGER: Duration = Duration::from_secs(2);
 
 /// A machine with its connection.
-pub(crate) struct Driver<S, M> {
+pub struct Driver<S, M> {
     channel: Channel<S>,
     pub(crate) machine: M,
     peer: String,
@@ -51,11 +51,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Driver<S, M> {
         &self.peer
     }
 
+    /// Takes what has arrived while nothing was asked for, and waits for nothing.
+    pub(crate) fn glance(&mut self) {
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            match self.machine.step(self.now(), &mut self.rx) {
+                Ok(Step::Event(_)) => {}
+                Ok(Step::Read | Step::Decide) => match self.poll_exchange(&mut context, false) {
+                    Poll::Pending => return,
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => {
+                        self.machine.connection_lost();
+                        self.broken.get_or_insert(error);
+                    }
+                },
+                _ => return,
+            }
+        }
+    }
+
+    fn now(&self) -> smtp_proto::Instant {
+        smtp_proto::Instant::since_epoch(self.epoch.elapsed())
+    }
+
     /// Runs the machine to its next event. May be dropped at any await: nothing is lost, call it again.
     pub(crate) async fn next(&mut self) -> Result<Next<M::Event>, Error> {
         loop {
-            let now = smtp_proto::Instant::since_epoch(self.epoch.elapsed());
-            let step = self.machine.step(now, &mut self.rx);
+            let step = self.machine.step(self.now(), &mut self.rx);
             match step.map_err(|error| Error::new(&self.peer, error, self.broken.take()))? {
                 Step::Event(event) => return Ok(Next::Event(event)),
                 Step::Decide => return Ok(Next::Decide),

@@ -12,19 +12,30 @@
 //! - `ring` (default), `aws-lc-rs`: the crypto provider; without them, the application installs or gives one.
 //! - `scram` (default): authentication with SCRAM-SHA-1 and SCRAM-SHA-256.
 //! - `cram-md5`: authentication with CRAM-MD5.
-//! - `tracing`: a span for each session of a server, in which its hooks run, and events; never with credentials.
+//! - `socks`: connections through a SOCKS5 proxy.
+//! - `tracing`: a span for each session, that of a server one in which its hooks run, and events; never with
+//!   credentials.
 
 mod channel;
 mod client;
 mod deadline;
 mod driver;
 mod listener;
+mod mailer;
+mod runtime;
 mod server;
+mod socket;
 
 pub use client::{Client, Connector};
 pub use listener::Listener;
+pub use mailer::{Mailer, send};
+pub use runtime::AsyncStd;
 pub use server::{Server, serve_connection};
+#[cfg(feature = "socks")]
+pub use smtp_proto::adapter::sending::Socks5;
+pub use smtp_proto::adapter::sending::{MailObserver, Outcomes, Resolver};
 pub use smtp_proto::adapter::serving::{ConnectionLimits, Counts, Handle, LocalAddress, Observer, TurnedAway};
 #[cfg(feature = "tls")]
 pub use smtp_proto::adapter::tls;
 pub use smtp_proto::adapter::{Error, Service};
+pub use socket::Socket;

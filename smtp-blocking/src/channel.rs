@@ -50,6 +50,11 @@ impl<S: Stream> Channel<S> {
         tunnel.handshake(&mut Once::new(&mut self.stream), early)
     }
 
+    /// Whether a read would not wait, as far as is known.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.stream.is_readable()
+    }
+
     /// Reads octets to the end of `into`, into so much room if the stream is in clear.
     pub(crate) fn read(&mut self, into: &mut BytesMut, room: usize) -> io::Result<usize> {
         let Some(tunnel) = &mut self.tunnel else {

@@ -1,45 +1,54 @@
-//! The client: connect, send, quit.
+//! The client: what the adapters share, on threads that wait.
 
 use std::fmt;
-use std::io::{self, Read};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::time::{Duration, Instant};
+use std::io::Read;
+use std::net::IpAddr;
+#[cfg(unix)]
+use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
+use smtp_proto::InvalidArgument;
+use smtp_proto::TlsInfo;
 use smtp_proto::adapter::Error;
-use smtp_proto::adapter::tls::{ClientTls, TlsSide};
-use smtp_proto::client::{self, Config, Content, Envelope, Event, Outcome};
-use smtp_proto::transcript::{Entry, Tap};
+use smtp_proto::adapter::sending;
+#[cfg(feature = "socks")]
+use smtp_proto::adapter::sending::Socks5;
+#[cfg(feature = "tls")]
+use smtp_proto::adapter::tls::ClientTls;
+use smtp_proto::client::{Config, Envelope, Outcome};
+use smtp_proto::delivery::{Endpoint, Url};
+use smtp_proto::transcript::Entry;
 use smtp_proto::wire::{Capabilities, Reply};
-use smtp_proto::{ApiMisuse, TlsInfo};
 
-use crate::channel::Channel;
-use crate::driver::{Driver, Next};
+use crate::runtime::Threads;
+use crate::socket::Socket;
 use crate::stream::Stream;
+use crate::waiting::finished;
 
-/// Octets of content read at a time.
-const PIECE: usize = 64 * 1024;
-
-/// Opens connections to servers.
-pub struct Connector {
-    config: Config,
-    tls: Option<ClientTls>,
-    connect_timeout: Duration,
-    transcript: Option<Tap>,
-}
+/// Opens connections to servers. A clone opens the same.
+#[derive(Debug, Clone)]
+pub struct Connector(pub(crate) sending::Connector<Threads>);
 
 /// A session with a server.
 ///
 /// When a call fails half-way, the next one withdraws the message as far as that is possible
 /// ([`smtp_proto::client::Client::cancel`]).
-pub struct Client<S = TcpStream> {
-    driver: Driver<S, client::Client>,
-}
+pub struct Client<S: Stream = Socket>(sending::Client<Threads, S>);
 
 impl Connector {
     /// With this configuration, the system's trust for TLS, 30 s for each address of a server, and no transcript.
     pub fn new(config: Config) -> Self {
-        Self { config, tls: None, connect_timeout: Duration::from_secs(30), transcript: None }
+        Self(sending::Connector::new(config))
+    }
+
+    /// What a URL says of sessions. Where it has no name for the client, that is the address of this end of the
+    /// connection (RFC 5321 section 4.1.4).
+    ///
+    /// # Errors
+    /// None that a URL leads to.
+    pub fn from_url(url: &Url) -> Result<Self, InvalidArgument> {
+        sending::Connector::from_url(url).map(Self)
     }
 
     /// Whom to trust when the session goes under TLS, and what to show. Keep it for further connections: clones share
@@ -47,38 +56,58 @@ impl Connector {
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(self, tls: ClientTls) -> Self {
-        Self { tls: Some(tls), ..self }
+        Self(self.0.tls(tls))
     }
 
-    /// How long to wait for a connection to one of a server's addresses.
+    /// How long to wait for a connection to one of a server's addresses. Default 30 s.
     #[must_use]
     pub fn connect_timeout(self, connect_timeout: Duration) -> Self {
-        Self { connect_timeout, ..self }
+        Self(self.0.connect_timeout(connect_timeout))
     }
 
-    /// Hands every command and reply of the session to `tap`.
+    /// From which of this host's addresses to connect. Servers are then reached by that protocol alone, IPv4 or IPv6.
+    #[must_use]
+    pub fn source_address(self, source_address: IpAddr) -> Self {
+        Self(self.0.source_address(source_address))
+    }
+
+    /// Goes through a proxy to every server but those at Unix sockets.
+    #[cfg(feature = "socks")]
+    #[must_use]
+    pub fn proxy(self, proxy: Socks5) -> Self {
+        Self(self.0.proxy(proxy))
+    }
+
+    /// Hands every command and reply of the sessions to `tap`.
     #[must_use]
     pub fn transcript(self, tap: impl FnMut(Entry<'_>) + Send + 'static) -> Self {
-        Self { transcript: Some(Box::new(tap)), ..self }
+        Self(self.0.transcript(tap))
     }
 
-    /// Connects to `host:port`, trying all its addresses in turn, and says hello. Under TLS, the server has to prove
-    /// that it is `host`.
+    /// Connects to `host:port` and says hello. Of several addresses, the first to answer is taken (RFC 8305). Under TLS,
+    /// the server has to prove that it is `host`.
     ///
     /// # Errors
     /// When no address takes the connection, or the server no session.
     pub fn connect(self, server: &str) -> Result<Client, Error> {
-        let named = || server.to_owned();
-        let addresses = server.to_socket_addrs();
-        let addresses = addresses.map_err(|source| Error::Resolve { server: named(), source })?;
-        let mut attempts = Vec::new();
-        for address in addresses {
-            match open(address, self.connect_timeout) {
-                Ok(stream) => return self.connect_over(stream, server),
-                Err(error) => attempts.push((address, error)),
-            }
-        }
-        Err(Error::Connect { server: named(), attempts })
+        finished(self.0.connect(server)).map(Client)
+    }
+
+    /// Connects to a Unix socket and says hello.
+    ///
+    /// # Errors
+    /// When nobody listens there, or the server wants no session.
+    #[cfg(unix)]
+    pub fn connect_unix(self, path: impl AsRef<Path>) -> Result<Client, Error> {
+        finished(self.0.connect_unix(path)).map(Client)
+    }
+
+    /// Connects to an endpoint, such as that of a [`Url`], and says hello.
+    ///
+    /// # Errors
+    /// As [`Connector::connect`]. On systems without Unix sockets, these are an error.
+    pub fn connect_endpoint(self, endpoint: &Endpoint) -> Result<Client, Error> {
+        finished(self.0.connect_endpoint(endpoint)).map(Client)
     }
 
     /// Says hello over a connection that stands already. `peer` names the server in error messages; under TLS, the
@@ -86,57 +115,48 @@ impl Connector {
     ///
     /// # Errors
     /// When the server wants no session.
-    pub fn connect_over<S>(self, stream: S, peer: &str) -> Result<Client<S>, Error>
-    where
-        S: Stream,
-    {
-        let mut machine = client::Client::new(self.config, smtp_proto::Instant::default());
-        if let Some(tap) = self.transcript {
-            machine.set_transcript(tap);
-        }
-        let channel = Channel::new(stream, TlsSide::Client(self.tls));
-        let mut client = Client { driver: Driver::new(channel, machine, peer.to_owned(), Instant::now(), None) };
-        client.until(|event| matches!(event, Event::Ready).then_some(()))?;
-        Ok(client)
+    pub fn connect_over<S: Stream>(self, stream: S, peer: &str) -> Result<Client<S>, Error> {
+        finished(self.0.connect_over(stream, peer)).map(Client)
     }
 }
 
-fn open(address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&address, limit)?;
-    // Small writes are never to wait for the acknowledgement of earlier ones.
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
-
 impl Client {
-    /// Connects to `host:port`, trying all its addresses in turn, and says hello.
+    /// Connects to `host:port`, whichever of its addresses is the fastest to answer, and says hello.
     ///
     /// # Errors
     /// When no address takes the connection, or the server no session.
     pub fn connect(server: &str, config: Config) -> Result<Self, Error> {
         Connector::new(config).connect(server)
     }
+
+    /// Connects to where a [`Url`] says, and does what it says up to the first message.
+    ///
+    /// # Errors
+    /// When it is no such URL, no address takes the connection, or the server no session.
+    pub fn connect_url(url: &str) -> Result<Self, Error> {
+        finished(sending::Client::connect_url(url)).map(Self)
+    }
 }
 
 impl<S: Stream> Client<S> {
     /// Why the session is over, if it is: then connect again.
     pub fn failure(&self) -> Option<&smtp_proto::Error> {
-        self.driver.machine.failure()
+        self.0.failure()
     }
 
     /// What the server offers.
     pub fn capabilities(&self) -> &Capabilities {
-        self.driver.machine.capabilities()
+        self.0.capabilities()
     }
 
     /// The TLS under the session.
     pub fn tls(&self) -> Option<&TlsInfo> {
-        self.driver.machine.tls()
+        self.0.tls()
     }
 
     /// The name of the mechanism by which the client authenticated, if it did.
     pub fn mechanism(&self) -> Option<&str> {
-        self.driver.machine.mechanism()
+        self.0.mechanism()
     }
 
     /// Sends a message that is in memory.
@@ -145,44 +165,27 @@ impl<S: Stream> Client<S> {
     /// When the session was over before. Else the outcome tells what became of the message, also when the session
     /// fails under it.
     pub fn send(&mut self, envelope: Envelope, content: impl Into<Bytes>) -> Result<Outcome, Error> {
-        let content = Content::Whole(content.into());
-        let id = self.request(|machine| machine.send(envelope, content))?;
-        self.until(|event| event.into_outcome(id))
+        finished(self.0.send(envelope, content))
     }
 
     /// Sends a message while it is read. `size` is its size with CRLF line ends, if that is known.
     ///
     /// # Errors
     /// As [`Client::send`]; and when reading fails: then the session is given up.
-    pub fn send_from<R>(&mut self, envelope: Envelope, mut content: R, size: Option<u64>) -> Result<Outcome, Error>
+    pub fn send_from<C: Read>(&mut self, envelope: Envelope, content: C, size: Option<u64>) -> Result<Outcome, Error> {
+        finished(self.0.send_from(envelope, content, size))
+    }
+
+    /// Sends messages one behind the other without waiting for each: as many are on their way as the server and the
+    /// configuration allow. The outcomes come in the order of the messages, which are taken as they are needed.
+    ///
+    /// Where the outcomes are dropped before the last, messages that have not begun are not sent.
+    pub fn send_all<I, C>(&mut self, messages: I) -> Outcomes<'_, S, I::IntoIter>
     where
-        R: Read,
+        I: IntoIterator<Item = (Envelope, C)>,
+        C: Into<Bytes>,
     {
-        let id = self.request(|machine| machine.send(envelope, Content::Streamed { size }))?;
-        let mut piece = vec![0; PIECE];
-        loop {
-            let wanted = |event| match event {
-                Event::WantContent(wanted) if wanted == id => Some(None),
-                event => event.into_outcome(id).map(Some),
-            };
-            if let Some(outcome) = self.until(wanted)? {
-                return Ok(outcome);
-            }
-            let length = match content.read(&mut piece) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    // Asked for again with nothing.
-                    self.call(|machine| machine.content(id, Bytes::new()))?;
-                    continue;
-                }
-                length => length.map_err(Error::Content)?,
-            };
-            if length > 0 {
-                let piece = Bytes::copy_from_slice(piece.get(..length).unwrap_or_default());
-                self.call(|machine| machine.content(id, piece))?;
-            } else {
-                self.call(|machine| machine.end_content(id))?;
-            }
-        }
+        Outcomes(self.0.send_all(messages))
     }
 
     /// Asks whether the server would take a message for these recipients, and sends none.
@@ -190,8 +193,7 @@ impl<S: Stream> Client<S> {
     /// # Errors
     /// As [`Client::send`].
     pub fn probe(&mut self, envelope: Envelope) -> Result<Outcome, Error> {
-        let id = self.request(|machine| machine.probe(envelope))?;
-        self.until(|event| event.into_outcome(id))
+        finished(self.0.probe(envelope))
     }
 
     /// Sends a command as it is.
@@ -199,59 +201,53 @@ impl<S: Stream> Client<S> {
     /// # Errors
     /// When it cannot be one line of a session, or the session fails.
     pub fn command(&mut self, line: &str) -> Result<Reply, Error> {
-        let id = self.request(|machine| machine.command(line))?;
-        self.until(|event| event.into_reply(id))
+        finished(self.0.command(line))
     }
 
     /// Ends the session.
     ///
     /// # Errors
     /// When it had failed before.
-    pub fn quit(mut self) -> Result<(), Error> {
-        self.request(client::Client::quit)?;
-        loop {
-            if let Next::Closed = self.driver.next()? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// What a failed call left behind is withdrawn first.
-    fn request<T>(&mut self, request: impl FnOnce(&mut client::Client) -> Result<T, ApiMisuse>) -> Result<T, Error> {
-        self.driver.machine.cancel_all();
-        self.call(request)
-    }
-
-    fn call<T>(&mut self, call: impl FnOnce(&mut client::Client) -> Result<T, ApiMisuse>) -> Result<T, Error> {
-        call(&mut self.driver.machine)
-            .map_err(|misuse| Error::misuse(self.driver.peer(), misuse, self.driver.machine.failure()))
-    }
-
-    fn until<T>(&mut self, mut wanted: impl FnMut(Event) -> Option<T>) -> Result<T, Error> {
-        loop {
-            match self.driver.next()? {
-                Next::Event(event) => {
-                    if let Some(found) = wanted(event) {
-                        return Ok(found);
-                    }
-                }
-                Next::Waiting => {}
-                Next::Decide | Next::Closed => {
-                    return Err(Error::misuse(self.driver.peer(), ApiMisuse::Closed, None));
-                }
-            }
-        }
+    pub fn quit(self) -> Result<(), Error> {
+        finished(self.0.quit())
     }
 }
 
-impl fmt::Debug for Connector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connector").field("config", &self.config).finish_non_exhaustive()
+/// What becomes of messages that are sent one behind the other, in their order.
+///
+/// An error is either about this message alone, when it is no possible message ([`Error::Smtp`] with a misuse), or it is
+/// [`Error::Over`]: the session is over, and this message and those behind it have not been taken. It comes once, and
+/// nothing comes behind it.
+#[must_use = "nothing is sent unless the outcomes are asked for"]
+pub struct Outcomes<'a, S: Stream, M: Iterator>(sending::Outcomes<'a, Threads, S, M>);
+
+impl<S, M, C> Outcomes<'_, S, M>
+where
+    S: Stream,
+    M: Iterator<Item = (Envelope, C)>,
+    C: Into<Bytes>,
+{
+    /// Gives back what has not been taken, for another session.
+    pub fn into_rest(self) -> impl Iterator<Item = M::Item> {
+        self.0.into_rest()
     }
 }
 
-impl<S> fmt::Debug for Client<S> {
+impl<S, M, C> Iterator for Outcomes<'_, S, M>
+where
+    S: Stream,
+    M: Iterator<Item = (Envelope, C)>,
+    C: Into<Bytes>,
+{
+    type Item = Result<Outcome, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        finished(self.0.next())
+    }
+}
+
+impl<S: Stream> fmt::Debug for Client<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("machine", &self.driver.machine).finish_non_exhaustive()
+        self.0.fmt(f)
     }
 }

@@ -98,6 +98,25 @@ impl<S: Stream, M: Machine> Driver<S, M> {
         }
     }
 
+    /// Takes what has arrived while nothing was asked for.
+    pub(crate) fn glance(&mut self) {
+        loop {
+            let now = smtp_proto::Instant::since_epoch(self.epoch.elapsed());
+            match self.machine.step(now, &mut self.rx) {
+                Ok(Step::Event(_)) => {}
+                Ok(Step::Read | Step::Decide) if self.channel.is_readable() => match self.read(Some(GLANCE)) {
+                    Ok(()) => {}
+                    Err(error) if waited(&error) => return,
+                    Err(error) => {
+                        self.machine.connection_lost();
+                        self.broken.get_or_insert(error);
+                    }
+                },
+                _ => return,
+            }
+        }
+    }
+
     /// Waits for the peer to close as well.
     pub(crate) fn linger(&mut self) {
         self.channel.linger(LINGER);

@@ -9,22 +9,36 @@
 //! - `ring` (default), `aws-lc-rs`: the crypto provider; without them, the application installs or gives one.
 //! - `scram` (default): authentication with SCRAM-SHA-1 and SCRAM-SHA-256.
 //! - `cram-md5`: authentication with CRAM-MD5.
-//! - `tracing`: a span for each session of a server, in which its hooks run, and events; never with credentials.
+//! - `socks`: connections through a SOCKS5 proxy.
+//! - `lettre`: `Transport` of the crate lettre, implemented for [`Mailer`].
+//! - `tracing`: a span for each session, that of a server one in which its hooks run, and events; never with
+//!   credentials.
 
 mod channel;
 mod client;
 mod driver;
 mod handler;
+#[cfg(feature = "lettre")]
+mod lettre;
 mod listener;
+mod mailer;
+mod runtime;
 mod server;
+mod socket;
 mod stream;
+mod waiting;
 
-pub use client::{Client, Connector};
+pub use client::{Client, Connector, Outcomes};
 pub use handler::Handler;
 pub use listener::Listener;
+pub use mailer::{Mailer, Resolver, send};
 pub use server::{Server, serve_connection};
+pub use smtp_proto::adapter::sending::MailObserver;
+#[cfg(feature = "socks")]
+pub use smtp_proto::adapter::sending::Socks5;
 pub use smtp_proto::adapter::serving::{ConnectionLimits, Counts, Handle, LocalAddress, Observer, TurnedAway};
 #[cfg(feature = "tls")]
 pub use smtp_proto::adapter::tls;
 pub use smtp_proto::adapter::{Error, Service};
+pub use socket::Socket;
 pub use stream::Stream;

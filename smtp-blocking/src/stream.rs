@@ -1,8 +1,11 @@
 //! What this crate needs of a connection.
 
 use std::io::{self, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
+
+use socket2::SockRef;
 
 /// A connection whose reads and writes can be told when to give up.
 pub trait Stream: Read + Write {
@@ -20,6 +23,12 @@ pub trait Stream: Read + Write {
     /// When the system refuses.
     fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
 
+    /// Whether a read would not wait: octets are there, or the end, or an error. Where that is not known, it is said to be
+    /// so, and a read is tried for a moment.
+    fn is_readable(&self) -> bool {
+        true
+    }
+
     /// Tells the peer that nothing more comes.
     ///
     /// # Errors
@@ -36,6 +45,13 @@ macro_rules! socket {
 
             fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
                 self.set_write_timeout(timeout)
+            }
+
+            fn is_readable(&self) -> bool {
+                let looked =
+                    self.set_nonblocking(true).and_then(|()| SockRef::from(self).peek(&mut [MaybeUninit::uninit()]));
+                let reset = self.set_nonblocking(false);
+                reset.is_err() || !looked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
             }
 
             fn close(&mut self) -> io::Result<()> {

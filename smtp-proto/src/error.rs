@@ -389,6 +389,9 @@ pub enum Error {
     /// The session came to an end because of another message or command. This message had not begun.
     #[error("not sent: the session was given up for another reason")]
     GivenUp,
+    /// There was no connection to the server. The adapter knows why.
+    #[error("not sent: there was no connection to the server")]
+    NotConnected,
     /// The server takes no more in this session (RFC 9422): not this message, or no recipients of further domains.
     /// Another session will do.
     #[error("not sent: the server takes no more of it in this session")]
@@ -415,7 +418,7 @@ impl Error {
             }
             Self::Tls(_) | Self::Authentication(_) => false,
             Self::ServiceClosing { .. } | Self::Disconnected { .. } | Self::Timeout { .. } => true,
-            Self::GivenUp | Self::SessionUsedUp => true,
+            Self::GivenUp | Self::NotConnected | Self::SessionUsedUp => true,
             Self::Unsendable(Unsendable::Cancelled) => true,
             Self::Peer(_) | Self::Unsendable(_) | Self::Misuse(_) => false,
         }

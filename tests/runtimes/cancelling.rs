@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use smtp_proto::adapter::Error;
-use smtp_proto::client::{self, Authentication, Envelope, Outcome, TlsPolicy};
+use smtp_proto::client::{self, Authentication, Envelope, Outcome, TlsPolicy, Transfer};
 use smtp_proto::sasl::{self, Login};
 use smtp_proto::server::{self, CloseReason};
 use smtp_proto::transcript::Entry;
@@ -96,7 +96,7 @@ slow_writer!(async_std::io::Write, poll_close);
 
 /// What the asynchronous clients have in common.
 trait Client: Sized {
-    /// Sets the flag when it says DATA.
+    /// Sets the flag when it says DATA, or BDAT for the last time: from then on a message is sent.
     async fn connect(server: &str, config: client::Config, data: &Arc<AtomicBool>) -> Self;
     async fn send(&mut self, envelope: Envelope, content: Bytes) -> Result<Outcome, Error>;
     async fn send_from(&mut self, envelope: Envelope, content: Pattern) -> Result<Outcome, Error>;
@@ -115,7 +115,8 @@ macro_rules! client {
                 let stream = <$stream>::try_from(stream).unwrap();
                 let data = Arc::clone(data);
                 let tap = move |entry: Entry<'_>| {
-                    data.fetch_or(entry.to_string() == "C: DATA", Relaxed);
+                    let said = entry.to_string();
+                    data.fetch_or(said == "C: DATA" || said.starts_with("C: BDAT") && said.ends_with("LAST"), Relaxed);
                 };
                 let connector = $adapter::Connector::new(config).tls(client_tls()).transcript(tap);
                 connector.connect_over(Slow::new(stream), server).await.unwrap()
@@ -144,7 +145,7 @@ client!(smtp_tokio, tokio::net::TcpStream);
 client!(smtp_async_std, async_std::net::TcpStream);
 
 /// Polls a future whenever it is woken, but only so many times; then drops it.
-async fn polled<F: Future>(future: F, times: usize) -> Option<F::Output> {
+pub(super) async fn polled<F: Future>(future: F, times: usize) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = times;
     poll_fn(|context| {
@@ -256,13 +257,15 @@ async fn dropped_commands<C: Client>(server: &Server) {
 }
 
 async fn all<C: Client>(runtime: Runtime) {
-    // In groups of commands, and one by one.
-    for pipelining in [true, false] {
+    // In groups of commands, and one by one; in chunks, and with DATA.
+    for (pipelining, transfer) in [(true, Transfer::Auto), (true, Transfer::Data), (false, Transfer::Data)] {
         let mut config = server_config();
         config.pipelining = pipelining;
         let server = Server::with(runtime, config);
-        dropped_everywhere::<C>(&server, client_config(), Way::Whole).await;
-        dropped_everywhere::<C>(&server, client_config(), Way::Streamed).await;
+        let mut config = client_config();
+        config.transfer = transfer;
+        dropped_everywhere::<C>(&server, config.clone(), Way::Whole).await;
+        dropped_everywhere::<C>(&server, config, Way::Streamed).await;
         dropped_commands::<C>(&server).await;
     }
 }

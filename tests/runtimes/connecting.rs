@@ -8,7 +8,7 @@ use smtp_tests::runtime::Runtime;
 use super::support::{Server, client_config, connect, connect_with, server_config, skip};
 
 /// A port where nobody listens, for as long as the connection it belongs to is kept.
-fn nobody() -> (TcpStream, u16) {
+pub(super) fn nobody() -> (TcpStream, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let held = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let port = held.local_addr().unwrap().port();

@@ -78,7 +78,12 @@ pub(super) fn connect_trusting(
     config: client::Config,
     tls: ClientTls,
 ) -> Result<Box<dyn Mailer>, Error> {
-    runtime::connect(runtime, server, config, Connecting { timeout: Some(PATIENCE), transcript: None, tls: Some(tls) })
+    runtime::connect(
+        runtime,
+        server,
+        config,
+        Connecting { timeout: Some(PATIENCE), tls: Some(tls), ..Connecting::default() },
+    )
 }
 
 /// All that a handler can be told, and under which TLS.

@@ -282,7 +282,7 @@ pub(super) fn connect_with(runtime: Runtime, server: &str, config: client::Confi
 }
 
 pub(super) fn connecting(transcript: Option<smtp_proto::transcript::Tap>) -> runtime::Connecting {
-    runtime::Connecting { timeout: Some(PATIENCE), transcript, tls: None }
+    runtime::Connecting { timeout: Some(PATIENCE), transcript, ..Default::default() }
 }
 
 /// The peer behind a plain socket.

@@ -4,6 +4,7 @@
 pub mod certificates;
 pub mod link;
 pub mod maildir;
+pub mod mailer;
 pub mod pair;
 pub mod recorder;
 pub mod runtime;

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 #[cfg(unix)]
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -340,6 +340,9 @@ pub trait Mailer: Send {
     /// As the adapters' `send_from`.
     fn send_file(&mut self, envelope: Envelope, file: &Path) -> Result<Outcome, Error>;
 
+    /// Sends messages one behind the other; what each came to.
+    fn send_all(&mut self, messages: &mut dyn Iterator<Item = (Envelope, Bytes)>) -> Vec<Result<Outcome, Error>>;
+
     /// Asks about recipients.
     ///
     /// # Errors
@@ -371,9 +374,27 @@ pub struct Connecting {
     pub transcript: Option<Tap>,
     /// Whom to trust, if not whom the system trusts.
     pub tls: Option<ClientTls>,
+    /// From which address.
+    pub source: Option<IpAddr>,
 }
 
-/// Connects to a server.
+/// Connects to where a URL says.
+///
+/// # Errors
+/// As the adapters' `connect_url`.
+pub fn connect_url(runtime: Runtime, url: &str) -> Result<Box<dyn Mailer>, Error> {
+    Ok(match runtime {
+        Runtime::Tokio => {
+            let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Content)?;
+            let client = tokio.block_on(smtp_tokio::Client::connect_url(url))?;
+            Box::new(OnTokio { tokio, client })
+        }
+        Runtime::AsyncStd => Box::new(OnAsyncStd(async_std::task::block_on(smtp_async_std::Client::connect_url(url))?)),
+        Runtime::Blocking => Box::new(OnThreads(smtp_blocking::Client::connect_url(url)?)),
+    })
+}
+
+/// Connects to a server: `host:port`, or `unix:path`.
 ///
 /// # Errors
 /// As the adapters' `connect`.
@@ -383,9 +404,9 @@ pub fn connect(
     config: client::Config,
     connecting: Connecting,
 ) -> Result<Box<dyn Mailer>, Error> {
-    let Connecting { timeout, transcript, tls } = connecting;
-    macro_rules! connector {
-        ($adapter:ident) => {{
+    let Connecting { timeout, transcript, tls, source } = connecting;
+    macro_rules! connect {
+        ($adapter:ident $($wait:tt)*) => {{
             let mut connector = $adapter::Connector::new(config);
             if let Some(timeout) = timeout {
                 connector = connector.connect_timeout(timeout);
@@ -396,17 +417,24 @@ pub fn connect(
             if let Some(mut tap) = transcript {
                 connector = connector.transcript(move |entry| tap(entry));
             }
-            connector.connect(server)
+            if let Some(source) = source {
+                connector = connector.source_address(source);
+            }
+            match server.strip_prefix("unix:") {
+                #[cfg(unix)]
+                Some(path) => connector.connect_unix(path)$($wait)*,
+                _ => connector.connect(server)$($wait)*,
+            }
         }};
     }
     Ok(match runtime {
         Runtime::Tokio => {
             let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Content)?;
-            let client = tokio.block_on(connector!(smtp_tokio))?;
+            let client = tokio.block_on(async { connect!(smtp_tokio.await) })?;
             Box::new(OnTokio { tokio, client })
         }
-        Runtime::AsyncStd => Box::new(OnAsyncStd(async_std::task::block_on(connector!(smtp_async_std))?)),
-        Runtime::Blocking => Box::new(OnThreads(connector!(smtp_blocking)?)),
+        Runtime::AsyncStd => Box::new(OnAsyncStd(async_std::task::block_on(async { connect!(smtp_async_std.await) })?)),
+        Runtime::Blocking => Box::new(OnThreads(connect!(smtp_blocking)?)),
     })
 }
 
@@ -424,6 +452,16 @@ impl Mailer for OnTokio {
         self.tokio.block_on(async {
             let file = tokio::fs::File::open(file).await.map_err(Error::Content)?;
             self.client.send_from(envelope, file, None).await
+        })
+    }
+
+    fn send_all(&mut self, messages: &mut dyn Iterator<Item = (Envelope, Bytes)>) -> Vec<Result<Outcome, Error>> {
+        self.tokio.block_on(async {
+            let (mut outcomes, mut all) = (self.client.send_all(messages), Vec::new());
+            while let Some(outcome) = outcomes.next().await {
+                all.push(outcome);
+            }
+            all
         })
     }
 
@@ -458,6 +496,16 @@ impl Mailer for OnAsyncStd {
         })
     }
 
+    fn send_all(&mut self, messages: &mut dyn Iterator<Item = (Envelope, Bytes)>) -> Vec<Result<Outcome, Error>> {
+        async_std::task::block_on(async {
+            let (mut outcomes, mut all) = (self.0.send_all(messages), Vec::new());
+            while let Some(outcome) = outcomes.next().await {
+                all.push(outcome);
+            }
+            all
+        })
+    }
+
     fn probe(&mut self, envelope: Envelope) -> Result<Outcome, Error> {
         async_std::task::block_on(self.0.probe(envelope))
     }
@@ -485,6 +533,10 @@ impl Mailer for OnThreads {
     fn send_file(&mut self, envelope: Envelope, file: &Path) -> Result<Outcome, Error> {
         let file = std::fs::File::open(file).map_err(Error::Content)?;
         self.0.send_from(envelope, file, None)
+    }
+
+    fn send_all(&mut self, messages: &mut dyn Iterator<Item = (Envelope, Bytes)>) -> Vec<Result<Outcome, Error>> {
+        self.0.send_all(messages).collect()
     }
 
     fn probe(&mut self, envelope: Envelope) -> Result<Outcome, Error> {

@@ -4,7 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::tls_problem::{TlsFailure, TlsProblem};
-use crate::error::{ApiMisuse, Error as SessionError, Phase};
+use crate::client::RecipientOutcome;
+use crate::delivery::{InvalidUrl, Report};
+use crate::error::{ApiMisuse, Error as SessionError, InvalidArgument, Phase, TlsError, Unsendable};
 use crate::wire::Reply;
 
 /// Why an adapter could not do what it was asked to.
@@ -26,6 +28,24 @@ pub enum Error {
         server: String,
         /// Each address that was tried and how it failed.
         attempts: Vec<(SocketAddr, io::Error)>,
+    },
+    /// A Unix socket took no connection.
+    #[error("cannot connect to {path}: {source}")]
+    ConnectUnix {
+        /// Its path.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A proxy gave no connection to the server.
+    #[error("cannot connect to {server} through {proxy}: {source}")]
+    Proxy {
+        /// The proxy as it was named.
+        proxy: String,
+        /// The server as it was named.
+        server: String,
+        /// What the proxy or the system said.
+        source: io::Error,
     },
     /// The connection failed under a session.
     #[error("connection with {peer} failed while {phase}: {source}")]
@@ -66,11 +86,30 @@ pub enum Error {
     /// The content of a message could not be read from where it is. The session was given up.
     #[error("cannot read the message: {0}")]
     Content(io::Error),
+    /// The mailer was closed before the message had a connection.
+    #[error("not sent: the mailer was closed")]
+    MailerClosed,
+    /// The message was not accepted for all its recipients.
+    #[error("not delivered: {}", undelivered_in_words(.0))]
+    Undelivered(Box<Report>),
+    /// A text is not a URL of a server.
+    #[error("not the URL of a server: {0}")]
+    Url(#[from] InvalidUrl),
+    /// An argument cannot go on the wire.
+    #[error(transparent)]
+    Argument(#[from] InvalidArgument),
 }
 
 fn attempts_in_words(attempts: &[(SocketAddr, io::Error)]) -> String {
     let words: Vec<String> = attempts.iter().map(|(address, error)| format!("{address}: {error}")).collect();
     if words.is_empty() { "it has no address".to_owned() } else { words.join("; ") }
+}
+
+fn undelivered_in_words(report: &Report) -> String {
+    let recipients = &report.outcome.recipients;
+    let failed: Vec<_> = recipients.iter().filter(|recipient| !recipient.is_accepted()).collect();
+    let first = failed.first().map(ToString::to_string).unwrap_or_default();
+    format!("to {} of {} recipients; the first of them {first}", failed.len(), recipients.len())
 }
 
 impl Error {
@@ -98,6 +137,14 @@ impl Error {
         }
     }
 
+    /// The report, or an error when the message was not accepted for all its recipients.
+    ///
+    /// # Errors
+    /// [`Error::Undelivered`].
+    pub fn unless_delivered(report: Report) -> Result<Report, Self> {
+        if report.outcome.is_delivered() { Ok(report) } else { Err(Self::Undelivered(Box::new(report))) }
+    }
+
     /// The error of a call that does not fit, in a session that may have failed before.
     pub fn misuse(peer: &str, misuse: ApiMisuse, failure: Option<&SessionError>) -> Self {
         let peer = peer.to_owned();
@@ -110,11 +157,25 @@ impl Error {
     /// Whether the same may succeed later without any change.
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Resolve { .. } | Self::Connect { .. } | Self::Io { .. } | Self::Over { .. } => true,
+            Self::Resolve { .. }
+            | Self::Connect { .. }
+            | Self::ConnectUnix { .. }
+            | Self::Proxy { .. }
+            | Self::Io { .. }
+            | Self::Over { .. } => true,
             Self::Smtp { source, .. } => source.is_temporary(),
             Self::Tls { problem, .. } => problem.is_temporary(),
-            Self::Content(_) => false,
+            Self::Undelivered(report) => {
+                let mut failed = report.outcome.recipients.iter().filter(|recipient| !recipient.is_accepted());
+                failed.all(RecipientOutcome::is_temporary)
+            }
+            Self::Content(_) | Self::MailerClosed | Self::Url(_) | Self::Argument(_) => false,
         }
+    }
+
+    /// Whether the same fails again unless something is changed: the message, the login, the configuration.
+    pub fn is_permanent(&self) -> bool {
+        !self.is_temporary()
     }
 
     /// Whether a deadline passed.
@@ -122,9 +183,29 @@ impl Error {
         let timed_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
         match self {
             Self::Connect { attempts, .. } => attempts.iter().any(|(_, error)| timed_out(error)),
-            Self::Io { source, .. } => timed_out(source),
+            Self::Io { source, .. } | Self::ConnectUnix { source, .. } | Self::Proxy { source, .. } => {
+                timed_out(source)
+            }
             Self::Smtp { source, .. } => source.is_timeout(),
-            Self::Resolve { .. } | Self::Tls { .. } | Self::Over { .. } | Self::Content(_) => false,
+            _ => false,
+        }
+    }
+
+    /// The same as an error of a session, or what comes nearest to it.
+    pub fn session_error(&self) -> SessionError {
+        match self {
+            Self::Smtp { source, .. } | Self::Over { source, .. } => source.clone(),
+            Self::Io { phase, .. } => SessionError::Disconnected { phase: *phase },
+            Self::Tls { problem, .. } if problem.is_temporary() => {
+                SessionError::Disconnected { phase: Phase::Handshake }
+            }
+            Self::Tls { .. } => TlsError::Handshake.into(),
+            Self::Resolve { .. } | Self::Connect { .. } | Self::ConnectUnix { .. } | Self::Proxy { .. } => {
+                SessionError::NotConnected
+            }
+            Self::Argument(argument) => ApiMisuse::Argument(argument.clone()).into(),
+            Self::Undelivered(report) => report.outcome.error.clone().unwrap_or(SessionError::GivenUp),
+            Self::Content(_) | Self::MailerClosed | Self::Url(_) => Unsendable::Cancelled.into(),
         }
     }
 
@@ -136,10 +217,14 @@ impl Error {
         }
     }
 
-    /// The reply that caused it.
+    /// The reply that caused it; of a message for several recipients, that to the first who does not get it.
     pub fn reply(&self) -> Option<&Reply> {
         match self {
-            Self::Smtp { source, .. } => source.reply(),
+            Self::Smtp { source, .. } | Self::Over { source, .. } => source.reply(),
+            Self::Undelivered(report) => {
+                let mut recipients = report.outcome.recipients.iter();
+                recipients.find(|recipient| !recipient.is_accepted()).and_then(RecipientOutcome::reply)
+            }
             _ => None,
         }
     }

@@ -1,7 +1,8 @@
 //! What the adapters share that is neither protocol nor runtime: errors, TLS, how much they read at a time, and what
-//! servers are around their sessions.
+//! clients and servers are around their sessions.
 
 mod error;
+pub mod sending;
 mod service;
 pub mod serving;
 #[cfg(feature = "rustls")]

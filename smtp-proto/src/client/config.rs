@@ -175,6 +175,16 @@ impl Config {
         self.lmtp || self.tls == TlsPolicy::Required || matches!(self.authentication, Authentication::Required(_))
     }
 
+    /// The name in the hello.
+    pub fn hello(&self) -> &str {
+        self.hello.as_str()
+    }
+
+    /// Says hello by this name.
+    pub fn set_hello(&mut self, hello: HelloName) {
+        self.hello = hello;
+    }
+
     /// The defaults, for a client of this name: its domain name, or its address as a literal such as
     /// `[192.0.2.1]`.
     ///

@@ -112,7 +112,7 @@ impl Envelope {
     }
 
     /// What the types alone do not prevent.
-    pub(super) fn check(&self) -> Result<(), InvalidArgument> {
+    pub(crate) fn check(&self) -> Result<(), InvalidArgument> {
         if self.recipients.is_empty() {
             return Err(InvalidArgument::new("list of recipients", "", Problem::Empty));
         }

@@ -276,6 +276,12 @@ impl Client {
         self.request(RequestKind::Transaction(Box::new(transaction)))
     }
 
+    /// Whether another message would be of use: as many as may be on their way wait here already, and one more, so that
+    /// the next follows at once. Further ones would only take up memory.
+    pub fn has_room(&self) -> bool {
+        self.requests.len() <= self.config.messages_in_flight.max(1)
+    }
+
     /// Asks whether the server would take a message for these recipients, and sends none.
     ///
     /// # Errors

@@ -17,6 +17,9 @@ pub enum NoMailExchanger {
     /// it takes mail for the domain.
     #[error("the mail exchanger of the domain is this host itself")]
     Loop,
+    /// None of the hosts has an address, or the domain does not exist.
+    #[error("the domain has no host with an address")]
+    NoAddress,
 }
 
 impl NoMailExchanger {
@@ -24,6 +27,15 @@ impl NoMailExchanger {
     pub const RECIPIENT: Reply = Reply::from_static("556 5.1.10 Recipient address has null MX");
     /// A sender whose domain has a null MX, so that nothing could be returned (RFC 7505 section 4.2).
     pub const SENDER: Reply = Reply::from_static("550 5.7.27 Sender address has null MX");
+
+    /// What a server would say about a recipient (RFC 3463 section 3.5 for the codes).
+    pub fn reply(self) -> Reply {
+        match self {
+            Self::NullMx => Self::RECIPIENT,
+            Self::Loop => Reply::from_static("554 5.4.6 Mail for this domain would come back to this host"),
+            Self::NoAddress => Reply::from_static("550 5.4.4 No host of this domain has an address"),
+        }
+    }
 }
 
 /// The hosts to try for a domain, best first.

@@ -243,6 +243,7 @@ fn send(arguments: &Arguments, mailer: &mut Option<Box<dyn Mailer>>, message: &M
                     .transcript
                     .then(|| Box::new(|entry: smtp_proto::transcript::Entry<'_>| eprintln!("{entry}")) as Tap),
                 tls: arguments.tls.clone(),
+                source: None,
             },
         )?),
     };

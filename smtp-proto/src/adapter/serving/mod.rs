@@ -19,6 +19,7 @@ pub use handle::{Handle, Watch};
 pub use observer::{Counts, Observer};
 pub use reception::{Reception, TurnedAway};
 pub use session::{Drive, Next, all, serve_session};
+pub(super) use session::{Either, either};
 #[cfg(all(feature = "sockets", unix))]
 pub use sockets::listen_unix;
 #[cfg(feature = "sockets")]

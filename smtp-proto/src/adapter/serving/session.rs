@@ -116,14 +116,14 @@ pub async fn serve_session<D: Drive, H: Handler>(driver: &mut D, mut handler: H,
 }
 
 /// Which of two came first.
-pub(super) enum Either<A, B> {
+pub(in crate::adapter) enum Either<A, B> {
     First(A),
     Second(B),
 }
 
 /// Waits for one of two; the first comes first when both are there. They are pinned where they are: taken in, they
 /// would be there twice, in each of ten thousand sessions.
-pub(super) async fn either<A, B>(
+pub(in crate::adapter) async fn either<A, B>(
     mut first: Pin<&mut impl Future<Output = A>>,
     mut second: Pin<&mut impl Future<Output = B>>,
 ) -> Either<A, B> {

@@ -174,6 +174,11 @@ impl<C> Pool<C> {
         }
     }
 
+    /// Takes out what is idle, for a caller whose means to close connections are gone: drop it.
+    pub fn take_idle(&mut self) -> Vec<C> {
+        self.idle.drain(..).map(|idle| idle.connection).collect()
+    }
+
     /// Hands nothing more out. What is in use stays so until it comes back; who waits is refused.
     pub fn close(&mut self) {
         self.closed = true;

@@ -163,6 +163,11 @@ impl Url {
         self.login.as_ref()
     }
 
+    /// The client's name in EHLO, if the URL says it.
+    pub fn hello(&self) -> Option<&HelloName> {
+        self.options.hello.as_ref()
+    }
+
     /// How long a connection may take to be established, if the URL says so.
     pub fn connect_timeout(&self) -> Option<Duration> {
         self.options.timeout

@@ -1,0 +1,119 @@
+//! Mailers: what the adapters share, on threads that wait.
+
+use std::io;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use smtp_proto::adapter::Error;
+use smtp_proto::adapter::sending::{self, MailObserver};
+use smtp_proto::client::Envelope;
+use smtp_proto::delivery::{Endpoint, Health, Policies, Report};
+
+use crate::client::Connector;
+use crate::runtime::Threads;
+use crate::waiting::finished;
+
+/// Looks up what delivery without a relay has to know.
+///
+/// An error says that nobody knows, so that the message is tried again later; a name that does not exist has no records.
+/// Names come as they are in addresses: those that are not ASCII (RFC 6531) are for the resolver to convert.
+pub trait Resolver: Send + Sync + 'static {
+    /// Preferences and hosts of the MX records of a domain; none when it has none.
+    ///
+    /// # Errors
+    /// When nobody knows.
+    fn mail_exchangers(&self, domain: &str) -> io::Result<Vec<(u16, String)>>;
+
+    /// The addresses of a host, with this port; none when it has none.
+    ///
+    /// # Errors
+    /// When nobody knows.
+    fn addresses(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
+}
+
+/// The same as the shared parts know it.
+struct Resolving<T>(T);
+
+impl<T: Resolver> sending::Resolver for Resolving<T> {
+    async fn mail_exchangers(&self, domain: &str) -> io::Result<Vec<(u16, String)>> {
+        self.0.mail_exchangers(domain)
+    }
+
+    async fn addresses(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        self.0.addresses(host, port)
+    }
+}
+
+/// Sends messages to one server, from as many threads as there are. Clones are the same.
+///
+/// It keeps connections and hands them to who asked first, tries again what failed for now, and keeps to a rate, as its
+/// [`Policies`] say.
+///
+/// When the last clone is dropped, idle connections are closed by a thread of its own; [`Mailer::close`] waits for that.
+#[derive(Debug, Clone)]
+pub struct Mailer(sending::Mailer<Threads>);
+
+impl Mailer {
+    /// To this endpoint, which is reached by this connector.
+    pub fn new(connector: Connector, endpoint: Endpoint, policies: Policies) -> Self {
+        Self(sending::Mailer::new(connector.0, endpoint, policies))
+    }
+
+    /// Without a relay: to the mail exchangers of each recipient's domain, at port 25 (RFC 5321 section 5.1).
+    ///
+    /// The hosts of a domain are tried in their order until one takes the session; the domains of a message one after the
+    /// other. Each message has connections of its own, as many at a time as the policy of the pool allows. The name of the
+    /// client in the connector's configuration tells whether this host is among those of a domain.
+    ///
+    /// Few mail exchangers have certificates that can be verified: consider
+    /// [`TlsPolicy::Opportunistic`](smtp_proto::client::TlsPolicy).
+    pub fn direct(connector: Connector, resolver: impl Resolver, policies: Policies) -> Self {
+        Self(sending::Mailer::direct(connector.0, Resolving(resolver), policies))
+    }
+
+    /// All that a [`Url`](smtp_proto::delivery::Url) says. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// When it is no such URL.
+    pub fn from_url(url: &str) -> Result<Self, Error> {
+        sending::Mailer::from_url(url).map(Self)
+    }
+
+    /// Sends a message, in as many attempts as it takes and the policy allows; what became of it for each recipient.
+    ///
+    /// # Errors
+    /// When no attempt reached the server's verdict on any recipient: what the last attempt failed with. And when the
+    /// mailer was closed before, or the envelope is no possible one.
+    pub fn send(&self, envelope: Envelope, content: impl Into<Bytes>) -> Result<Report, Error> {
+        finished(self.0.send(envelope, content))
+    }
+
+    /// How sending goes.
+    pub fn health(&self) -> Health {
+        self.0.health()
+    }
+
+    /// Tells this observer of everything from now on; may be called for several.
+    pub fn observe(&self, observer: impl MailObserver + 'static) {
+        self.0.observe(observer);
+    }
+
+    /// Takes no more messages, and waits until those on a connection are done and all connections are closed. What waits
+    /// for a connection, or for another attempt, is given up.
+    pub fn close(&self) {
+        finished(self.0.close());
+    }
+}
+
+/// Sends a message to where a [`Url`](smtp_proto::delivery::Url) says, and closes the connection.
+///
+/// # Errors
+/// When it was not accepted for all its recipients, whatever the reason: [`Error::Undelivered`] has what became of each.
+pub fn send(
+    url: &str,
+    from: &str,
+    to: impl IntoIterator<Item = impl AsRef<str>>,
+    message: impl Into<Bytes>,
+) -> Result<Report, Error> {
+    finished(sending::send::<Threads, _>(url, from, to, message))
+}

@@ -1,0 +1,201 @@
+//! Delivery without a relay: to the mail exchangers of each recipient's domain.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+
+use bytes::Bytes;
+
+use super::{Lease, Shared, random};
+use crate::adapter::Error;
+use crate::adapter::sending::runtime::Runtime;
+use crate::client::{Envelope, Outcome, Recipient, RecipientOutcome};
+use crate::delivery::{HealthRecorder, NoMailExchanger, mail_exchangers};
+use crate::error::{Error as SessionError, Phase};
+use crate::wire::Domain;
+
+/// The port of mail exchangers (RFC 5321 section 4.5.4.2).
+const PORT: u16 = 25;
+
+/// Looks up what delivery without a relay has to know.
+///
+/// An error says that nobody knows, so that the message is tried again later; a name that does not exist has no records.
+/// Names come as they are in addresses: those that are not ASCII (RFC 6531) are for the resolver to convert.
+pub trait Resolver: Send + Sync + 'static {
+    /// Preferences and hosts of the MX records of a domain; none when it has none.
+    fn mail_exchangers(&self, domain: &str) -> impl Future<Output = io::Result<Vec<(u16, String)>>> + Send;
+
+    /// The addresses of a host, with this port; none when it has none.
+    fn addresses(&self, host: &str, port: u16) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
+}
+
+type Looking<'a, T> = Pin<Box<dyn Future<Output = io::Result<Vec<T>>> + Send + 'a>>;
+
+/// The same for a value whose type is not known.
+pub(super) trait AnyResolver: Send + Sync {
+    fn mail_exchangers<'a>(&'a self, domain: &'a str) -> Looking<'a, (u16, String)>;
+    fn addresses<'a>(&'a self, host: &'a str, port: u16) -> Looking<'a, SocketAddr>;
+}
+
+impl<T: Resolver> AnyResolver for T {
+    fn mail_exchangers<'a>(&'a self, domain: &'a str) -> Looking<'a, (u16, String)> {
+        Box::pin(Resolver::mail_exchangers(self, domain))
+    }
+
+    fn addresses<'a>(&'a self, host: &'a str, port: u16) -> Looking<'a, SocketAddr> {
+        Box::pin(Resolver::addresses(self, host, port))
+    }
+}
+
+/// The recipients of one domain, by their places in the envelope.
+struct Group {
+    /// `None` for the recipient that has no domain.
+    domain: Option<Domain>,
+    places: Vec<usize>,
+}
+
+fn groups(envelope: &Envelope) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for (place, recipient) in envelope.recipients.iter().enumerate() {
+        let domain = recipient.forward_path.mailbox().map(|mailbox| mailbox.domain().clone());
+        match groups.iter_mut().find(|group| group.domain == domain) {
+            Some(group) => group.places.push(place),
+            None => groups.push(Group { domain, places: vec![place] }),
+        }
+    }
+    groups
+}
+
+impl<R: Runtime> Shared<R> {
+    /// An attempt for all recipients, one domain after the other.
+    pub(super) async fn attempt_directly(
+        &self,
+        resolver: &dyn AnyResolver,
+        envelope: &Envelope,
+        content: &Bytes,
+    ) -> Result<Outcome, Error> {
+        let groups = groups(envelope);
+        let single = groups.len() == 1;
+        let mut recipients = vec![None; envelope.recipients.len()];
+        let mut whole = Outcome { recipients: Vec::new(), reply: None, left_out: Vec::new(), error: None };
+        for Group { domain, places } in groups {
+            let theirs: Vec<Recipient> =
+                places.iter().filter_map(|place| envelope.recipients.get(*place)).cloned().collect();
+            let part = Envelope { recipients: theirs, ..envelope.clone() };
+            let outcome = match self.attempt_domain(resolver, domain.as_ref(), &part, content).await {
+                Ok(outcome) => outcome,
+                // What says most, and the mailer may be closed.
+                Err(error) if single || matches!(error, Error::MailerClosed) => return Err(error),
+                Err(error) => {
+                    self.record(|health| health.error(&error));
+                    let error = error.session_error();
+                    let recipients = places.iter().map(|_| RecipientOutcome::Failed(error.clone())).collect();
+                    Outcome { recipients, reply: None, left_out: Vec::new(), error: Some(error) }
+                }
+            };
+            for (place, outcome) in places.into_iter().zip(outcome.recipients) {
+                if let Some(slot) = recipients.get_mut(place) {
+                    *slot = Some(outcome);
+                }
+            }
+            whole.left_out.extend(outcome.left_out);
+            if whole.reply.as_ref().is_none_or(|reply| !reply.is_positive()) {
+                whole.reply = outcome.reply.or(whole.reply.take());
+            }
+            whole.error = whole.error.take().or(outcome.error);
+        }
+        whole.left_out.sort_unstable();
+        whole.left_out.dedup();
+        // Each has been in a group.
+        let given_up = || RecipientOutcome::Failed(SessionError::GivenUp);
+        whole.recipients = recipients.into_iter().map(|outcome| outcome.unwrap_or_else(given_up)).collect();
+        Ok(whole)
+    }
+
+    /// Tries the hosts of a domain until one takes the session.
+    async fn attempt_domain(
+        &self,
+        resolver: &dyn AnyResolver,
+        domain: Option<&Domain>,
+        envelope: &Envelope,
+        content: &Bytes,
+    ) -> Result<Outcome, Error> {
+        let hosts = match domain {
+            Some(Domain::Name(name)) => {
+                let domain = name.as_str().to_owned();
+                let unknown = |source| Error::Resolve { server: domain.clone(), source };
+                let records = resolver.mail_exchangers(&domain).await.map_err(unknown)?;
+                let records = records.iter().map(|(preference, host)| (*preference, host.as_str()));
+                let own = self.connector.hello();
+                match mail_exchangers(&domain, records, &[own], random) {
+                    Ok(hosts) => hosts,
+                    Err(problem) => return Ok(refused(envelope, problem)),
+                }
+            }
+            Some(literal @ (Domain::Ipv4(_) | Domain::Ipv6(_))) => vec![literal.to_string()],
+            Some(Domain::General(_)) | None => return Ok(refused(envelope, NoMailExchanger::NoAddress)),
+        };
+        let mut failure = None;
+        for host in hosts {
+            match self.attempt_host(resolver, &host, envelope, content).await {
+                Ok(Some(outcome)) => return Ok(outcome),
+                Ok(None) => {}
+                Err(error @ Error::MailerClosed) => return Err(error),
+                // A server that wants no session, now or ever, has said so; others may want one.
+                Err(error) if is_final(&error) => return Err(error),
+                Err(error) => failure = Some(error),
+            }
+        }
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(refused(envelope, NoMailExchanger::NoAddress)),
+        }
+    }
+
+    /// Sends to a host; `None` when it has no address.
+    async fn attempt_host(
+        &self,
+        resolver: &dyn AnyResolver,
+        host: &str,
+        envelope: &Envelope,
+        content: &Bytes,
+    ) -> Result<Option<Outcome>, Error> {
+        let server = format!("{host}:{PORT}");
+        let unknown = |source| Error::Resolve { server: server.clone(), source };
+        let addresses = match host.parse() {
+            Ok(Domain::Ipv4(address)) => vec![SocketAddr::from((address, PORT))],
+            Ok(Domain::Ipv6(address)) => vec![SocketAddr::from((address, PORT))],
+            _ => resolver.addresses(host, PORT).await.map_err(unknown)?,
+        };
+        if addresses.is_empty() {
+            return Ok(None);
+        }
+        // Nobody else needs this connection, but it is one of so many.
+        let Some(_place) = Lease::ask(&self.places).await else {
+            return Err(Error::MailerClosed);
+        };
+        let mut connection = self.connector.clone().connect_to(&server, addresses).await?;
+        self.record(HealthRecorder::connection_opened);
+        let began = R::now();
+        let outcome = connection.send(envelope.clone(), content.clone()).await?;
+        let took = R::now().saturating_duration_since(began);
+        self.record(|health| health.responded(took));
+        if connection.failure().is_none() {
+            // What fails here was not needed any more.
+            let _ = connection.quit().await;
+        }
+        Ok(Some(outcome))
+    }
+}
+
+/// Whether no other host of the domain is asked: this one refused for good.
+fn is_final(error: &Error) -> bool {
+    matches!(error, Error::Smtp { source: SessionError::Refused { .. }, .. }) && error.is_permanent()
+}
+
+fn refused(envelope: &Envelope, problem: NoMailExchanger) -> Outcome {
+    let one = |_: &Recipient| RecipientOutcome::Refused { phase: Phase::Rcpt, reply: problem.reply() };
+    let recipients = envelope.recipients.iter().map(one).collect();
+    Outcome { recipients, reply: None, left_out: Vec::new(), error: None }
+}

@@ -1,0 +1,25 @@
+//! A single message.
+
+use bytes::Bytes;
+
+use super::mailer::Mailer;
+use super::runtime::Runtime;
+use crate::adapter::Error;
+use crate::client::Envelope;
+use crate::delivery::Report;
+
+/// Sends a message to where a URL says, and closes the connection.
+///
+/// # Errors
+/// When it was not accepted for all its recipients, whatever the reason: [`Error::Undelivered`] has what became of each.
+pub async fn send<R: Runtime, T: AsRef<str>>(
+    url: &str,
+    from: &str,
+    to: impl IntoIterator<Item = T>,
+    message: impl Into<Bytes>,
+) -> Result<Report, Error> {
+    let mailer = Mailer::<R>::from_url(url)?;
+    let report = mailer.send(Envelope::new(from, to)?, message).await;
+    mailer.close().await;
+    Error::unless_delivered(report?)
+}

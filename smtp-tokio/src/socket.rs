@@ -1,0 +1,100 @@
+//! A connection to a server, of whichever kind.
+
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+#[cfg(feature = "socks")]
+use smtp_proto::adapter::sending::Socks5;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+#[cfg(unix)]
+use tokio::net::UnixStream;
+use tokio::net::{TcpSocket, TcpStream};
+#[cfg(feature = "socks")]
+use tokio_socks::tcp::Socks5Stream;
+
+/// A connection to a server.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Socket {
+    /// Over TCP.
+    Tcp(TcpStream),
+    /// Over a Unix socket.
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+impl Socket {
+    pub(crate) async fn open(address: SocketAddr, source: Option<IpAddr>) -> io::Result<Self> {
+        let socket = if address.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }?;
+        if let Some(source) = source {
+            socket.bind(SocketAddr::new(source, 0))?;
+        }
+        let stream = socket.connect(address).await?;
+        // Small writes are never to wait for the acknowledgement of earlier ones.
+        stream.set_nodelay(true)?;
+        Ok(Self::Tcp(stream))
+    }
+
+    /// Asks a proxy, over this connection, for one to that host and port.
+    #[cfg(feature = "socks")]
+    pub(crate) async fn through(self, host: &str, port: u16, proxy: &Socks5) -> io::Result<Self> {
+        let stream = self;
+        let asked = match proxy.credentials() {
+            Some((username, password)) => {
+                let password = password.reveal_str().ok_or(io::ErrorKind::InvalidInput)?;
+                Socks5Stream::connect_with_password_and_socket(stream, (host, port), username, password).await
+            }
+            None => Socks5Stream::connect_with_socket(stream, (host, port)).await,
+        };
+        match asked {
+            Ok(stream) => Ok(stream.into_inner()),
+            Err(tokio_socks::Error::Io(error)) => Err(error),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+}
+
+/// The stream in it, whatever that is.
+macro_rules! stream {
+    ($socket:expr, $stream:ident => $call:expr) => {
+        match $socket {
+            Socket::Tcp($stream) => $call,
+            #[cfg(unix)]
+            Socket::Unix($stream) => $call,
+        }
+    };
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        stream!(self.get_mut(), stream => Pin::new(stream).poll_read(context, into))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        stream!(self.get_mut(), stream => Pin::new(stream).poll_write(context, octets))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        octets: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        stream!(self.get_mut(), stream => Pin::new(stream).poll_write_vectored(context, octets))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        stream!(self, stream => stream.is_write_vectored())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        stream!(self.get_mut(), stream => Pin::new(stream).poll_flush(context))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        stream!(self.get_mut(), stream => Pin::new(stream).poll_shutdown(context))
+    }
+}
