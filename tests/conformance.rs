@@ -4,7 +4,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use smtp_tests::transcript;
 
@@ -28,21 +31,31 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
 
 #[test]
 fn every_transcript_runs_the_same_in_every_segmentation() {
-    let transcripts = files(&here().join("transcripts"), "txt");
     let only = std::env::var("TRANSCRIPT").ok();
-    let (mut count, mut failures) = (0, String::new());
-    for path in transcripts {
+    let mut dialogues = Vec::new();
+    for path in files(&here().join("transcripts"), "txt") {
         let file = path.strip_prefix(here()).unwrap_or(&path).display().to_string();
         for (title, dialogue) in transcript::dialogues(&fs::read_to_string(&path).unwrap()) {
-            if only.as_ref().is_some_and(|only| !file.contains(only) && !title.contains(only)) {
-                continue;
-            }
-            count += 1;
-            if let Err(error) = transcript::check(&dialogue) {
-                failures.push_str(&format!("\n{file}: {title}: {error}\n"));
+            if only.as_ref().is_none_or(|only| file.contains(only) || title.contains(only)) {
+                dialogues.push((format!("{file}: {title}"), dialogue));
             }
         }
     }
+    let (count, next) = (dialogues.len(), AtomicUsize::new(0));
+    let work = || {
+        let mut failures = String::new();
+        while let Some((name, dialogue)) = dialogues.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(error) = transcript::check(dialogue) {
+                failures.push_str(&format!("\n{name}: {error}\n"));
+            }
+        }
+        failures
+    };
+    let failures: String = thread::scope(|scope| {
+        let threads = thread::available_parallelism().map_or(1, NonZero::get);
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).collect()
+    });
     assert!(failures.is_empty(), "{failures}");
     assert!(count > 100 || only.is_some(), "only {count} dialogues: some are missing");
 }
@@ -59,6 +72,10 @@ fn a_wrong_transcript_fails() {
     assert_eq!(transcript::check(&client.replace("c: WRONG", "C: NOOP")), Ok(()));
     assert!(transcript::check(&(dialogue.to_owned() + "E: connected\nE: mail <>\n")).is_err());
     assert!(transcript::check(&(dialogue.to_owned() + "X: closed\n")).is_err());
+    assert!(transcript::check(&format!("config: no_such_setting=on\n{dialogue}")).is_err());
+    let configured = "decide: connected = configure greeting=Hello\n".to_owned() + dialogue;
+    assert!(transcript::check(&configured).is_err());
+    assert_eq!(transcript::check(&configured.replace("mx.test ESMTP", "mx.test Hello")), Ok(()));
 }
 
 #[test]

@@ -137,17 +137,23 @@ async fn crowd(server: SocketAddr) -> Vec<Client> {
 }
 
 /// Makes room for the descriptors of a crowd, here and in processes started from here.
-fn raise_descriptors() -> MutexGuard<'static, ()> {
+fn raise_descriptors() -> Option<MutexGuard<'static, ()>> {
     let most = getrlimit(Resource::Nofile).maximum;
     let wanted = CROWD as u64 + SPARE;
-    assert!(most.is_none_or(|most| most >= wanted), "this needs {wanted} descriptors (ulimit -Hn); there are {most:?}");
+    if most.is_some_and(|most| most < wanted) {
+        let message = format!("a crowd needs {wanted} descriptors (ulimit -Hn); there are {most:?}");
+        let required = std::env::var("SMTP_INTEROP").is_ok_and(|value| value == "required");
+        assert!(!required, "{message}");
+        eprintln!("SKIP {message}");
+        return None;
+    }
     setrlimit(Resource::Nofile, Rlimit { current: most.or(Some(wanted)), maximum: most }).unwrap();
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+    Some(TURN.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 #[test]
 fn ten_thousand_sessions_stay_open_while_some_of_them_send() {
-    let _turn = raise_descriptors();
+    let Some(_turn) = raise_descriptors() else { return };
     let server = Receive::start(&[]);
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio.block_on(async {
@@ -181,7 +187,7 @@ fn ten_thousand_sessions_stay_open_while_some_of_them_send() {
 
 #[test]
 fn ten_thousand_that_drip_are_cut_while_others_are_served() {
-    let _turn = raise_descriptors();
+    let Some(_turn) = raise_descriptors() else { return };
     let server = Receive::start(&["--command-timeout", "6"]);
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio.block_on(async {
@@ -191,12 +197,12 @@ fn ten_thousand_that_drip_are_cut_while_others_are_served() {
             dripping.spawn(async move {
                 // An octet a second is not silence, and no command either.
                 let mut second = tokio::time::interval(Duration::from_secs(1));
-                let mut said = Vec::new();
+                let (mut said, mut drops) = (Vec::new(), 0);
                 loop {
                     tokio::select! {
-                        _ = second.tick() => drop(client.0.get_mut().write_all(b"N").await),
+                        _ = second.tick() => drops += usize::from(client.0.get_mut().write_all(b"N").await.is_ok()),
                         read = client.0.read_buf(&mut said) => if !matches!(read, Ok(1..)) {
-                            return String::from_utf8(said).unwrap();
+                            return (String::from_utf8(said).unwrap(), drops);
                         },
                     }
                 }
@@ -204,7 +210,7 @@ fn ten_thousand_that_drip_are_cut_while_others_are_served() {
         }
         let begun = Instant::now();
         let mut honest = Client::connect(server.address, CROWD).await;
-        let (mut sent, mut slowest) = (0, Duration::ZERO);
+        let (mut sent, mut octets, mut slowest) = (0, 0, Duration::ZERO);
         honest.say("EHLO c.test", "250").await;
         while !dripping.is_empty() {
             let sending = Instant::now();
@@ -212,12 +218,15 @@ fn ten_thousand_that_drip_are_cut_while_others_are_served() {
             sent += 1;
             slowest = slowest.max(sending.elapsed());
             while let Some(ended) = dripping.try_join_next() {
-                let said = ended.unwrap();
+                let (said, drops) = ended.unwrap();
                 assert!(said.starts_with("421 ") && said.lines().count() == 1, "{said:?}");
+                octets += drops;
             }
             tokio::task::yield_now().await;
         }
         println!("all cut after {:?}; meanwhile {sent} messages, the slowest in {slowest:?}", begun.elapsed());
         assert!(sent > 1);
+        // What never dripped was not cut for it.
+        assert!(octets > CROWD, "{octets} octets of {CROWD} clients");
     });
 }

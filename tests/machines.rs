@@ -184,6 +184,85 @@ fn decisions_that_do_not_fit_are_told_and_answered_for_now() {
 }
 
 #[test]
+fn nobody_is_told_that_a_message_was_taken_before_it_is_complete() {
+    // DATA-011: a 250 in front of the end would be read as the reply to it.
+    let thanks = Reply::from_static("250 Thanks");
+    for amid_content in [false, true] {
+        let (mut server, mut rx) = told(TO_DATA);
+        rx.extend_from_slice(b"DATA\r\n");
+        assert_eq!(run(&mut server, at(0), &mut rx).0, Some(Event::Data));
+        if amid_content {
+            server.decide(Decision::Accept).unwrap();
+            run(&mut server, at(0), &mut rx);
+            rx.extend_from_slice(b"text\r\n");
+            assert!(matches!(server.step(at(0), &mut rx), Ok(Step::Event(Event::Body(_)))));
+        }
+        assert_eq!(server.decide(Decision::Close(thanks.clone())), Err(ApiMisuse::UnfitReply(thanks.clone())));
+        assert!(run(&mut server, at(0), &mut rx).1.starts_with("421 "));
+        assert_eq!(server.session().messages(), 0);
+    }
+    let (mut server, mut rx) = told(TO_DATA);
+    rx.extend_from_slice(b"DATA\r\n");
+    run(&mut server, at(0), &mut rx);
+    server.decide(Decision::Accept).unwrap();
+    run(&mut server, at(0), &mut rx);
+    rx.extend_from_slice(b"text\r\n");
+    server.step(at(0), &mut rx).unwrap();
+    let go = Reply::from_static("354 go");
+    assert_eq!(server.decide(Decision::Reply(go.clone())), Err(ApiMisuse::UnfitReply(go)));
+    rx.extend_from_slice(b".\r\n");
+    assert!(run(&mut server, at(0), &mut rx).1.starts_with("451 "));
+}
+
+#[test]
+fn several_decisions_are_about_those_who_were_asked_about_last() {
+    let (mut server, mut rx) = told("HELO a\r\nMAIL FROM:<>\r\n");
+    rx.extend_from_slice(b"RCPT TO:<a@b.test>\r\nRCPT TO:<b@b.test>\r\nRCPT TO:<c@b.test>\r\n");
+    run(&mut server, at(0), &mut rx);
+    server.decide_recipient(1, Decision::Accept).unwrap();
+    let refusals = ["550 zero", "550 one", "550 two"].map(|reply| Decision::Reply(Reply::from_static(reply)));
+    server.decide(Decision::Each(refusals.to_vec())).unwrap();
+    assert_eq!(run(&mut server, at(0), &mut rx).1, "550 zero\r\n250 Recipient OK\r\n550 two\r\n");
+}
+
+#[test]
+fn what_is_refused_is_counted() {
+    let (mut server, mut rx) = told("HELO a\r\n");
+    let no = || Decision::Reply(Reply::from_static("550 no"));
+    let mut refused = 0;
+    // The sender; the recipient; the wish to send; the content, amid it and at its end.
+    for at_step in 0..5 {
+        rx.extend_from_slice(b"MAIL FROM:<>\r\nRCPT TO:<b@b.test>\r\nDATA\r\ntext\r\n.\r\nRSET\r\n");
+        let mut step = 0;
+        loop {
+            match server.step(at(0), &mut rx).unwrap() {
+                Step::Event(Event::Body(_)) if step == 3 && at_step == 3 => {
+                    server.decide(no()).unwrap();
+                    refused += 1;
+                    step += 1;
+                }
+                Step::Event(Event::Body(_)) => step += 1,
+                Step::Event(event) if event.is_question() => {
+                    let refuse = step == at_step && !matches!(event, Event::Other { .. });
+                    refused += u64::from(refuse);
+                    server.decide(if refuse { no() } else { Decision::Accept }).unwrap();
+                    step += 1;
+                }
+                Step::Event(_) => {}
+                Step::Write => {
+                    let count = server.output().remaining();
+                    server.output().advance(count);
+                }
+                _ => break,
+            }
+        }
+    }
+    assert_eq!(refused, 5);
+    // Behind the refusal of its only recipient, the message had nobody.
+    assert_eq!(server.session().refused(), refused + 1);
+}
+
+#[test]
 fn a_session_that_ends_under_a_question_takes_the_question_back() {
     let mut config = server::Config::new("mx.test").unwrap();
     config.limits.junk_commands = 0;
@@ -325,4 +404,81 @@ fn a_client_keeps_no_more_of_a_server_than_its_limits() {
 fn a_capability_fits_a_line() {
     assert!(Capability::new("X", &"x".repeat(499)).is_some());
     assert!(Capability::new("X", &"x".repeat(500)).is_none());
+}
+
+/// Has the client write so many octets at the most; gives how many it wrote.
+fn write(client: &mut Client, now: Instant, rx: &mut BytesMut, most: usize) -> usize {
+    while let Ok(Step::Event(_)) = client.step(now, rx) {}
+    let output = client.output();
+    let count = output.remaining().min(most);
+    output.advance(count);
+    assert!(matches!(client.step(now, rx), Ok(Step::Write | Step::Read)));
+    count
+}
+
+#[test]
+fn a_slow_upload_may_take_as_long_as_it_moves() {
+    // LIM-010, P19: with DATA, in a chunk, and in the last one
+    for (capabilities, replies, size) in [
+        ("250-mx\r\n250 PIPELINING\r\n", "250 ok\r\n250 ok\r\n354 go\r\n", 30_000),
+        ("250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n", "250 ok\r\n250 ok\r\n", 30_000),
+        ("250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n", "250 ok\r\n250 ok\r\n", 3_000_000),
+    ] {
+        let (mut client, mut rx) = client(capabilities);
+        client.send(envelope(), "text\r\n".repeat(size / 6)).unwrap();
+        let mut now = 0;
+        // The commands leave at once.
+        while let Ok(Step::Event(_)) = client.step(at(now), &mut rx) {}
+        let commands = client.output().chunk().len();
+        write(&mut client, at(now), &mut rx, commands);
+        rx.extend_from_slice(replies.as_bytes());
+        let step = size / 20;
+        let mut left = size;
+        while left > step {
+            // Just in time, every time.
+            now += 179;
+            let wrote = write(&mut client, at(now), &mut rx, step);
+            assert!(wrote > 0, "{:?} with {left} of {size} octets left", client.failure());
+            left = left.saturating_sub(wrote);
+        }
+        // It stands still.
+        assert_eq!(client.step(at(now + 179), &mut rx), Ok(Step::Write));
+        while let Ok(Step::Event(_)) = client.step(at(now + 180), &mut rx) {}
+        assert_eq!(client.failure(), Some(&Error::Timeout { phase: Phase::Content }));
+    }
+}
+
+#[test]
+fn a_chunk_that_is_refused_before_it_is_there_ends_the_session_and_the_message_is_refused() {
+    // BDAT-018, P17: nothing of it can be taken back, and nothing of it is accepted
+    for (size, early) in [(3_000_000, "552 too much\r\n"), (30_000, "552 too much\r\n"), (30_000, "421 no\r\n")] {
+        let (mut client, mut rx) = client("250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n");
+        client.send(envelope(), "text\r\n".repeat(size / 6)).unwrap();
+        while let Ok(Step::Event(_)) = client.step(at(0), &mut rx) {}
+        let commands = client.output().chunk().len();
+        write(&mut client, at(0), &mut rx, commands);
+        rx.extend_from_slice(b"250 ok\r\n250 ok\r\n");
+        write(&mut client, at(0), &mut rx, 10_000);
+        rx.extend_from_slice(early.as_bytes());
+        let Ok(Step::Event(client::Event::Outcome { outcome, .. })) = client.step(at(0), &mut rx) else { panic!() };
+        assert!(matches!(outcome.recipients[..], [RecipientOutcome::Refused { phase: Phase::Content, .. }]));
+        assert!(matches!(client.step(at(0), &mut rx), Err(Error::ServiceClosing { phase: Phase::Content, .. })));
+    }
+}
+
+#[test]
+fn a_message_in_chunks_can_be_withdrawn_before_its_last() {
+    // BDAT-018, BDAT-020: four of its five are on their way
+    let (mut client, mut rx) = client("250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n");
+    let id = client.send(envelope(), "text\r\n".repeat(800_000)).unwrap();
+    talk(&mut client, at(0), &mut rx, "");
+    let written = talk(&mut client, at(0), &mut rx, "250 ok\r\n250 ok\r\n");
+    assert_eq!(written.matches("BDAT ").count(), 4);
+    client.cancel(id);
+    assert_eq!(talk(&mut client, at(0), &mut rx, ""), "RSET\r\n");
+    assert_eq!(talk(&mut client, at(0), &mut rx, "250 1\r\n250 2\r\n552 3\r\n"), "");
+    rx.extend_from_slice(b"503 4\r\n250 reset\r\n");
+    let Ok(Step::Event(client::Event::Outcome { outcome, .. })) = client.step(at(0), &mut rx) else { panic!() };
+    assert!(matches!(outcome.recipients[..], [RecipientOutcome::Refused { phase: Phase::Content, .. }]));
+    assert_eq!(client.step(at(0), &mut rx), Ok(Step::Decide));
 }

@@ -192,7 +192,7 @@ fuzz_target!(|data: &[u8]| {
                 assert!(!exact || mail.parameters.size == size, "{:?} announced, not {size:?}", mail.parameters.size);
                 "mail "
             }
-            server::Event::Recipient(_) => "recipient ",
+            server::Event::Recipients(_) => "recipient ",
             server::Event::Data => "data ",
             server::Event::Body(piece) => {
                 received.extend_from_slice(&piece);

@@ -1,6 +1,6 @@
-//! What parses can be written, and reads back the same: commands, replies, addresses, names, capabilities. Nothing
-//! that is written for the wire has a control character in it, and a reply is the same in every segmentation. The one
-//! thing that is not written is the initial response of AUTH.
+//! What parses can be written, and reads back the same: commands, replies, addresses, names, capabilities, PROXY headers.
+//! Nothing else that is written for the wire has a control character in it, and a reply or PROXY header is the same in
+//! every segmentation. The one thing that is not written is the initial response of AUTH.
 #![no_main]
 
 use std::fmt::{Debug, Display};
@@ -10,8 +10,8 @@ use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use smtp_proto::PeerFault;
 use smtp_proto::wire::{
-    Capabilities, Command, Domain, Escaped, ForwardPath, HelloName, MAX_REPLY_LINE, Mailbox, Reply, ReplyForm,
-    ReplyLimits, ReplyReader, ReversePath,
+    Capabilities, Command, Domain, Escaped, ForwardPath, HelloName, MAX_REPLY_LINE, Mailbox, ProxyError, ProxyHeader,
+    Reply, ReplyForm, ReplyLimits, ReplyReader, ReversePath,
 };
 
 /// What parsed is written; the text parses to the same value and is its own canonical form.
@@ -110,9 +110,44 @@ fn reply(octets: &[u8]) {
     assert_eq!(Capabilities::parse(&format!("name\n{offered}")), offered);
 }
 
+/// Reads a header in pieces of this length. What stands behind it stays where it is.
+fn read_header(octets: &[u8], length: usize) -> Result<Option<ProxyHeader>, ProxyError> {
+    let mut rx = BytesMut::new();
+    let mut received = 0;
+    for piece in octets.chunks(length.max(1)) {
+        rx.extend_from_slice(piece);
+        received += piece.len();
+        let waiting = rx.len();
+        match ProxyHeader::read(&mut rx)? {
+            Some(header) => {
+                assert!(octets[..received].ends_with(&rx) && rx.len() < waiting);
+                return Ok(Some(header));
+            }
+            None => assert_eq!(rx.len(), waiting, "half a header is taken"),
+        }
+    }
+    Ok(None)
+}
+
+fn header(octets: &[u8]) {
+    let whole = read_header(octets, octets.len());
+    assert_eq!(read_header(octets, 1), whole, "one octet at a time differs");
+    let Ok(Some(header)) = whole else {
+        return;
+    };
+    let mut written = BytesMut::new();
+    header.write_v2(&mut written);
+    assert_eq!(read_header(&written, written.len()), Ok(Some(header)), "{}", written.escape_ascii());
+    written.clear();
+    header.write_v1(&mut written);
+    let expected = if header == ProxyHeader::Local { ProxyHeader::Unknown } else { header };
+    assert_eq!(read_header(&written, written.len()), Ok(Some(expected)), "{}", written.escape_ascii());
+}
+
 fuzz_target!(|data: &[u8]| {
     command(data);
     reply(data);
+    header(data);
     assert!(!Escaped(data).to_string().contains(char::is_control));
     if let Ok(text) = str::from_utf8(data) {
         addresses(text);

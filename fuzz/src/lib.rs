@@ -72,6 +72,15 @@ pub fn policy(bits: u8) -> BareNewline {
 /// What the policy makes of a message, with a line end added where the last line has none; `None` when the message is
 /// refused.
 pub fn applied(content: &[u8], policy: BareNewline) -> Option<Vec<u8>> {
+    let mut made = with_line_ends(content, policy)?;
+    if !made.is_empty() && !made.ends_with(b"\r\n") {
+        made.extend_from_slice(b"\r\n");
+    }
+    Some(made)
+}
+
+/// The same without that line end, as chunks are.
+pub fn with_line_ends(content: &[u8], policy: BareNewline) -> Option<Vec<u8>> {
     let mut made = Vec::new();
     let mut rest = content;
     while let [first, tail @ ..] = rest {
@@ -89,9 +98,6 @@ pub fn applied(content: &[u8], policy: BareNewline) -> Option<Vec<u8>> {
             },
             _ => made.push(*first),
         }
-    }
-    if !made.is_empty() && !made.ends_with(b"\r\n") {
-        made.extend_from_slice(b"\r\n");
     }
     Some(made)
 }

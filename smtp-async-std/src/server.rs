@@ -178,7 +178,9 @@ where
     let peer = visit.peer();
     let (machine, tls) = service.into_machine();
     let channel = Channel::new(stream, TlsSide::Server(tls));
-    serve_session(Driver::new(channel, machine, peer, Instant::now()), handler, visit).await
+    // Futures keep what they are given twice; the driver is the largest part of a session.
+    let mut driver = Box::new(Driver::new(channel, machine, peer, Instant::now()));
+    serve_session(&mut *driver, handler, visit).await
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Drive for Driver<S, server::Server> {

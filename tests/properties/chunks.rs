@@ -11,7 +11,7 @@ use smtp_tests::pair::Numbers;
 const POLICIES: [BareNewline; 4] = [BareNewline::Reject, BareNewline::Fix, BareNewline::Strip, BareNewline::Pass];
 
 /// What a policy makes of content, by its definition; `None` when it is refused.
-fn made(content: &[u8], policy: BareNewline) -> Option<Vec<u8>> {
+pub(crate) fn made(content: &[u8], policy: BareNewline) -> Option<Vec<u8>> {
     let mut made = Vec::new();
     let mut rest = content;
     while let [first, behind @ ..] = rest {

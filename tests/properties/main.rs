@@ -3,8 +3,10 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failing test is to fail")]
 
 mod chunks;
+mod grammar;
 mod model;
 mod sessions;
+mod truth;
 
 use std::sync::Arc;
 
@@ -410,6 +412,24 @@ fn time_limits_are_those_of_the_standard() {
     assert_eq!(seconds.map(|time| time.as_secs()), [300, 300, 300, 120, 180, 600]);
     let server = server::Timeouts::default();
     assert_eq!([server.command, server.content].map(|time| time.as_secs()), [300, 300]);
+}
+
+#[test]
+fn limits_are_those_that_are_documented() {
+    // LIM-014: what is on by default bounds a session.
+    let limits = server::Limits::default();
+    assert_eq!((limits.command_line, limits.discarded_line, limits.text_line), (2048, 65_536, 998));
+    assert_eq!((limits.message_size, limits.discarded_content), (Some(26_214_400), 268_435_456));
+    assert_eq!((limits.recipients, limits.transactions, limits.recipient_domains), (1000, None, None));
+    assert_eq!((limits.soft_errors, limits.hard_errors), (10, 20));
+    assert_eq!((limits.junk_commands, limits.refusals), (100, 100));
+    assert_eq!((limits.auth_line, limits.auth_rounds, limits.auth_failures), (12_288, 10, 3));
+    let timeouts = server::Timeouts::default();
+    assert_eq!(timeouts.minimum_rate, 500);
+    let others = [timeouts.early_talkers, timeouts.proxy_header, timeouts.handshake, timeouts.decision];
+    assert_eq!(others.map(|time| time.as_secs()), [0, 5, 60, 600]);
+    let connections = smtp_tokio::ConnectionLimits::default();
+    assert_eq!((connections.total, connections.per_address), (500, 50));
 }
 
 /// Lets the server work off what is there, accepting everything.

@@ -19,6 +19,8 @@ struct Model {
     chunks: bool,
     /// The fate of the message that is coming in chunks.
     content: String,
+    /// What became of a message of which more chunks may come, and for how many recipients.
+    lost: Option<(u16, usize)>,
 }
 
 impl Model {
@@ -28,6 +30,9 @@ impl Model {
     }
 
     fn reply(&mut self, command: &str) -> Vec<u16> {
+        if command != "NOOP" {
+            self.lost = None;
+        }
         let recipient = self.mail && !self.chunks;
         let code = match command {
             "EHLO a" if self.lmtp => 500,
@@ -69,11 +74,20 @@ impl Model {
     }
 
     fn chunk(&mut self, content: &str, last: bool) -> Vec<u16> {
+        if let Some((code, recipients)) = self.lost.filter(|_| !self.mail) {
+            self.lost = self.lost.filter(|_| !last);
+            return vec![code; if self.lmtp && last { recipients } else { 1 }];
+        }
         match (self.mail, self.recipients) {
-            (false, _) => return vec![503],
+            (false, _) => {
+                self.lost = Some((503, 1)).filter(|_| !last);
+                return vec![503];
+            }
             (true, 0) => {
                 self.reset();
-                return vec![554];
+                let code = if self.lmtp { 503 } else { 554 };
+                self.lost = Some((code, 1)).filter(|_| !last);
+                return vec![code];
             }
             (true, recipients) if !self.chunks && refused(recipients) => self.content = "refused".to_owned(),
             _ => self.content.push_str(content),
@@ -95,8 +109,10 @@ impl Model {
             content if content.contains("spam") => 550,
             _ => 250,
         };
-        let codes = (0..count).map(code).collect();
+        let codes: Vec<u16> = (0..count).map(code).collect();
+        let lost = codes.first().map(|code| (*code, self.recipients));
         self.reset();
+        self.lost = lost.filter(|_| !last);
         codes
     }
 }

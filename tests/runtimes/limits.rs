@@ -10,7 +10,7 @@ use smtp_tests::runtime::{Options, Runtime, Service};
 use super::secured::{Secure, server_tls};
 use super::support::{PATIENCE, Raw, server_config};
 
-const FULL: &str = "421 4.7.0 Too many connections; try again later";
+const FULL: &str = "421 Too many connections; try again later";
 
 /// A handler that does nothing, but for one client.
 struct Idle;

@@ -4,11 +4,12 @@ use std::net::IpAddr;
 use std::time::SystemTime;
 
 use smtp_proto::server::Session;
-use smtp_proto::wire::{Domain, ForwardPath, ProxyHeader, ReversePath};
+use smtp_proto::wire::{Attribute, AttributeName, AttributeValue, Domain, ForwardPath, ProxyHeader, ReversePath};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
-/// The fields, each with its CRLF. The peer is the other end of the connection; a PROXY header knows better.
+/// The fields, each with its CRLF. The peer is the other end of the connection; XCLIENT and a PROXY header know
+/// better.
 pub fn fields(
     session: &Session,
     peer: Option<IpAddr>,
@@ -17,8 +18,13 @@ pub fn fields(
     recipients: &[ForwardPath],
     now: SystemTime,
 ) -> String {
-    let client = match session.asserted().proxy() {
-        Some(ProxyHeader::Proxied { source, .. }) => Some(source.ip()),
+    let asserted = session.asserted();
+    let address = asserted.client().iter().find(|attribute| attribute.name() == AttributeName::Addr);
+    let client = match (address.map(Attribute::value), asserted.proxy()) {
+        (Some(AttributeValue::Address(address)), _) => Some(*address),
+        // Somebody else, of whom nothing is known.
+        (Some(_), _) => None,
+        (None, Some(ProxyHeader::Proxied { source, .. })) => Some(source.ip()),
         _ => peer,
     };
     let literal = client.map(|client| match client.to_canonical() {

@@ -145,9 +145,6 @@ pub struct Client {
     synchronise: bool,
     /// A transaction came to nothing and may still be open at the server.
     reset_due: bool,
-    /// The last chunk of this message has been written, and what the server says of it is not known: should it refuse,
-    /// the transaction may still be open.
-    perhaps_open: Option<RequestId>,
     /// MAIL commands written.
     mails: u32,
     /// Domains of recipients that were written, in lower case, where the server counts them.
@@ -194,7 +191,9 @@ struct Request {
 #[derive(Debug)]
 struct Divided {
     id: RequestId,
-    outcome: Option<Outcome>,
+    /// What became of its transactions, each with the place of its first recipient. They conclude in any order: one that
+    /// is withdrawn, or that the server takes no more, does so while those before it are on their way.
+    concluded: Vec<(usize, Outcome)>,
     /// Transactions that are not concluded.
     open: usize,
 }
@@ -227,7 +226,6 @@ impl Client {
             in_flight: 0,
             synchronise: true,
             reset_due: false,
-            perhaps_open: None,
             mails: 0,
             domains: BTreeSet::new(),
             reader: ReplyReader::new(),
@@ -378,8 +376,8 @@ impl Client {
         if stage == Stage::Done {
             return;
         }
-        // What is wholly handed over is sent, once its content has begun.
-        if !(stage == Stage::Content && transaction.ended) {
+        // What is wholly handed over is sent, once content has begun that cannot be taken back.
+        if !(stage == Stage::Content && transaction.ended && !transaction.chunked) {
             transaction.withdrawn = Some(Unsendable::Cancelled);
         }
         match stage {
@@ -443,7 +441,7 @@ impl Client {
         if let RequestKind::Transaction(transaction) = request.kind {
             let outcome = transaction.outcome(error, self.output.written(), self.config.lmtp);
             match request.part {
-                Some((whole, _)) => self.conclude_part(whole, outcome),
+                Some((whole, first)) => self.conclude_part(whole, first, outcome),
                 None => self.events.push_back(Event::Outcome { id: request.id, outcome }),
             }
         }
@@ -469,24 +467,23 @@ impl Client {
             self.requests.insert(position, request);
             (first, position, open) = (next, position.saturating_add(1), open.saturating_add(1));
         }
-        self.divided.push_back(Divided { id, outcome: None, open });
+        self.divided.push_back(Divided { id, concluded: Vec::new(), open });
     }
 
-    /// Adds what became of one of several transactions; they conclude in their order.
-    fn conclude_part(&mut self, id: RequestId, outcome: Outcome) {
+    /// Adds what became of one of several transactions.
+    fn conclude_part(&mut self, id: RequestId, first: usize, outcome: Outcome) {
         let Some(position) = self.divided.iter().position(|divided| divided.id == id) else {
             return;
         };
         let Some(divided) = self.divided.get_mut(position) else { return };
-        match &mut divided.outcome {
-            Some(whole) => whole.merge(outcome),
-            none => *none = Some(outcome),
-        }
+        divided.concluded.push((first, outcome));
         divided.open = divided.open.saturating_sub(1);
         if divided.open == 0
-            && let Some(Divided { outcome: Some(outcome), .. }) = self.divided.remove(position)
+            && let Some(Divided { mut concluded, .. }) = self.divided.remove(position)
         {
-            self.events.push_back(Event::Outcome { id, outcome });
+            concluded.sort_by_key(|(first, _)| *first);
+            let whole = concluded.into_iter().map(|(_, outcome)| outcome).reduce(Outcome::followed_by);
+            self.events.extend(whole.map(|outcome| Event::Outcome { id, outcome }));
         }
     }
 
@@ -524,6 +521,7 @@ impl Client {
         );
         match self.awaited.front() {
             _ if matches!(self.state, State::Handshake) => Phase::Handshake,
+            Some(awaited) if awaited.phase() == Phase::EndOfData && !awaited.is_asked(&self.output) => Phase::Content,
             Some(awaited) => awaited.phase(),
             None if content => Phase::Content,
             None => Phase::Command,
@@ -544,17 +542,18 @@ impl Client {
         self.deadline().is_some_and(|deadline| deadline <= self.now)
     }
 
-    /// Starts waiting anew when the connection took some more octets, or something else happened outside.
+    /// Starts waiting anew when the connection took some more of what is to be answered first, or of content, or when
+    /// something else happened outside.
     fn watch(&mut self) {
         if core::mem::take(&mut self.restart) {
             self.since = self.now;
         }
         let written = self.output.written();
-        if written != self.written {
-            self.written = written;
-            if self.phase() == Phase::Content {
-                self.since = self.now;
-            }
+        let before = core::mem::replace(&mut self.written, written);
+        // Nobody can answer what has not left.
+        let leaving = self.awaited.front().is_none_or(|awaited| awaited.end > before);
+        if written != before && (leaving || self.phase() == Phase::Content) {
+            self.since = self.now;
         }
     }
 }

@@ -70,8 +70,8 @@ impl Outcome {
         }
     }
 
-    /// Adds what became of the same message for further recipients.
-    pub(super) fn merge(&mut self, further: Self) {
+    /// The same with what became of the message for further recipients.
+    pub(super) fn followed_by(mut self, further: Self) -> Self {
         self.recipients.extend(further.recipients);
         self.left_out.extend(further.left_out);
         self.left_out.sort_unstable();
@@ -80,6 +80,7 @@ impl Outcome {
             self.reply = further.reply.or(self.reply.take());
         }
         self.error = self.error.take().or(further.error);
+        self
     }
 
     /// Whether the message was accepted for all recipients.

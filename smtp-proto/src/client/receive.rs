@@ -3,6 +3,7 @@
 use super::transaction::Stage;
 use super::{Client, Event, Request, RequestId, RequestKind, State};
 use crate::error::{Error, PeerFault, Phase};
+use crate::output::Output;
 use crate::transcript::Speaker;
 use crate::wire::{Capabilities, Command, Reply, ReplyForm, Severity};
 
@@ -13,7 +14,7 @@ pub(super) struct Awaited {
     purpose: Purpose,
     /// Octets of the command it answers.
     pub(super) octets: usize,
-    /// Where in the output the command ends: a reply that comes before it is written answers something else.
+    /// Where in the output the command ends.
     pub(super) end: u64,
 }
 
@@ -36,6 +37,8 @@ pub(super) enum Purpose {
     Command(RequestId),
     Quit,
     Reset,
+    /// RSET behind the last chunk of a message.
+    Behind(RequestId),
     /// It changes nothing.
     Ignored,
 }
@@ -57,13 +60,20 @@ impl Awaited {
     pub(super) fn phase(&self) -> Phase {
         self.phase
     }
+
+    /// Whether the command has been written out: a reply that comes before that answers something else.
+    pub(super) fn is_asked(&self, output: &Output) -> bool {
+        self.end <= output.written()
+    }
 }
 
 impl Purpose {
-    /// Whether the reply can be of this kind. 3yz is for AUTH and DATA, which in turn is never simply done; a command
-    /// of the application's own may get anything.
+    /// Whether the reply can be of this kind. 3yz is for AUTH and DATA, which in turn is never simply done. RSET behind a
+    /// message is not refused by anybody (RFC 5321 section 4.1.1.5): it is the message that was. A command of the
+    /// application's own may get anything.
     fn allows(self, severity: Severity) -> bool {
         match (self, severity) {
+            (Self::Behind(_), severity) => severity == Severity::Positive,
             (Self::Command(_) | Self::Auth, _) | (_, Severity::Temporary | Severity::Permanent) => true,
             (Self::Data(_), severity) => severity == Severity::Intermediate,
             (_, severity) => severity == Severity::Positive,
@@ -81,19 +91,18 @@ impl Client {
             _ => reply,
         };
         self.since = self.now;
-        let written = self.output.written();
-        let Some(awaited) = self.awaited.front().copied().filter(|awaited| awaited.end <= written) else {
+        let Some(awaited) = self.awaited.front().copied().filter(|awaited| awaited.is_asked(&self.output)) else {
             self.unasked(reply);
             return;
         };
         self.awaited.pop_front();
         self.in_flight = self.in_flight.saturating_sub(awaited.octets);
         let phase = awaited.phase;
-        if !awaited.purpose.allows(reply.severity()) {
+        let closing = reply.is_service_closing() && !matches!(awaited.purpose, Purpose::Greeting);
+        if !awaited.purpose.allows(reply.severity()) && !closing || self.is_contradicted(awaited.purpose, &reply) {
             self.fail(PeerFault::UnexpectedReply { phase, reply }.into());
             return;
         }
-        let closing = reply.is_service_closing() && !matches!(awaited.purpose, Purpose::Greeting);
         let last_words = closing.then(|| reply.clone());
         match awaited.purpose {
             Purpose::Greeting => self.greeted(reply),
@@ -102,8 +111,13 @@ impl Client {
             Purpose::Auth => self.auth_replied(reply),
             Purpose::Quit => self.state = State::Finished,
             // What is still open at the server would be mixed up with what comes next.
-            Purpose::Reset if !reply.is_positive() => self.fail(Error::Refused { phase, reply }),
+            Purpose::Reset if !reply.is_positive() && !closing => self.fail(Error::Refused { phase, reply }),
             Purpose::Reset | Purpose::Ignored => {}
+            Purpose::Behind(id) => {
+                if let Some((_, transaction)) = self.find(id) {
+                    transaction.outstanding = transaction.outstanding.saturating_sub(1);
+                }
+            }
             Purpose::Command(id) => {
                 self.events.push_back(Event::Reply { id, reply });
                 self.requests.pop_front();
@@ -126,6 +140,26 @@ impl Client {
         }
     }
 
+    /// Whether the reply cannot be behind what was said before of the same message.
+    fn is_contradicted(&mut self, purpose: Purpose, reply: &Reply) -> bool {
+        let lmtp = self.config.lmtp;
+        let (Purpose::Data(id) | Purpose::EndOfData(id)) = purpose else {
+            return false;
+        };
+        let Some((_, transaction)) = self.find(id) else {
+            return false;
+        };
+        match purpose {
+            // An empty message is to end what nobody gets; somebody would get this one. In LMTP there are as many replies
+            // to it as recipients, and no server is to come here with none.
+            Purpose::Data(_) if reply.severity() == Severity::Intermediate => {
+                transaction.is_refused() && transaction.somebody_wants_it() || lmtp && transaction.nobody_wants_it()
+            }
+            Purpose::EndOfData(_) => transaction.is_contradicted_by(reply),
+            _ => false,
+        }
+    }
+
     fn record(&mut self, reply: &Reply) {
         if reply.code().value() == 334 {
             self.transcript.line(self.now, Speaker::Server, b"334 ***");
@@ -141,7 +175,7 @@ impl Client {
     fn unasked(&mut self, reply: Reply) {
         let phase = self.phase();
         let sending = match self.awaited.front() {
-            Some(Awaited { purpose: Purpose::EndOfData(id), .. }) => {
+            Some(Awaited { purpose: Purpose::EndOfData(id) | Purpose::Chunk(id), .. }) => {
                 let id = *id;
                 self.find(id).map(|(_, transaction)| transaction)
             }
@@ -255,7 +289,7 @@ impl Client {
             Purpose::EndOfData(_) => {
                 let positive = reply.is_positive();
                 transaction.judged(reply);
-                self.closed(id, positive);
+                self.judged(id, positive);
             }
             _ => {}
         }
@@ -277,16 +311,15 @@ impl Client {
         if !more {
             transaction.outstanding = transaction.outstanding.saturating_sub(1);
             let accepted = transaction.is_accepted_for_some();
-            self.closed(id, positive || accepted);
+            self.judged(id, positive || accepted);
         }
         more
     }
 
-    /// A transaction has its last reply. Behind BDAT that was refused it may still be open at the server.
-    fn closed(&mut self, id: RequestId, accepted: bool) {
-        if self.perhaps_open == Some(id) {
-            self.perhaps_open = None;
-            self.reset_due |= !accepted;
+    /// Has RSET follow a message in chunks that was refused, unless it has already: it may still be open at the server.
+    fn judged(&mut self, id: RequestId, accepted: bool) {
+        if let Some((_, transaction)) = self.find(id) {
+            self.reset_due |= transaction.chunked && !transaction.reset_behind && !accepted;
         }
     }
 

@@ -74,28 +74,23 @@ impl Client {
         };
         match transaction.stage {
             Stage::Mail if self.writing >= config.messages_in_flight.max(1) => return false,
-            // RFC 3030 leaves open whether a refused last chunk ends the transaction; recipients of the next message must
-            // not join those of this one.
-            Stage::Mail if self.perhaps_open.take().is_some() => self.reset_due = true,
             Stage::Mail if capabilities.limits().mail_max.is_some_and(|limit| self.mails >= limit) => {
                 if let Some(request) = self.requests.remove(self.writing) {
                     self.conclude(request, Some(Error::SessionUsedUp));
                 }
-            }
-            Stage::Mail
-                if !transaction.probe
-                    && !transaction.streamed
-                    && let Some(limit) = capabilities.limits().rcpt_max
-                    && let Ok(most) = usize::try_from(limit)
-                    && transaction.envelope.recipients.len() > most =>
-            {
-                self.divide(most);
             }
             Stage::Mail => match transaction.parameters(capabilities, verified, config) {
                 Err(unsendable) => {
                     if let Some(request) = self.requests.remove(self.writing) {
                         self.conclude(request, Some(unsendable.into()));
                     }
+                }
+                Ok(_)
+                    if let Some(limit) = capabilities.limits().rcpt_max
+                        && let Ok(most) = usize::try_from(limit)
+                        && transaction.envelope.recipients.len() > most =>
+                {
+                    self.divide(most);
                 }
                 Ok(parameters) => {
                     transaction.stage = Stage::Rcpt(0);
@@ -188,7 +183,7 @@ impl Client {
                     let octets = transaction.encoder.octets();
                     self.transcript.content(self.now, Speaker::Client, octets);
                     self.await_reply(Awaited::new(Phase::EndOfData, Purpose::EndOfData(id)));
-                    self.written_out();
+                    self.content_written();
                     return true;
                 }
                 written.map_err(|fault| unsendable(fault, config))
@@ -235,6 +230,8 @@ impl Client {
                 }
                 gathered.map_err(|fault| unsendable(fault, &self.config))
             }
+            // LMTP-007: how many replies it will have is known when all before it are there.
+            (None, None) if transaction.ended && self.config.lmtp && transaction.outstanding > 0 => return false,
             (None, None) if transaction.ended => match transaction.encoder.finish(&mut transaction.staged) {
                 Ok(()) => return self.send_chunk(id, true),
                 Err(fault) => Err(unsendable(fault, &self.config)),
@@ -278,10 +275,32 @@ impl Client {
             }
         }
         if last {
-            self.perhaps_open = Some(id);
-            self.written_out();
+            self.reset_behind(id);
+            self.content_written();
         }
         true
+    }
+
+    /// Has RSET follow the last chunk where it need not wait. RFC 3030 leaves open whether a refused last chunk ends the
+    /// transaction; recipients of the next message must not join those of this one. And its reply shows that the one
+    /// before is the verdict: all that a server says of a message in chunks looks the same, so that with one reply too many
+    /// the answer to a recipient would pass for it.
+    fn reset_behind(&mut self, id: RequestId) {
+        if !self.pipelining || self.config.lmtp {
+            return;
+        }
+        if let Some((_, transaction)) = self.find(id) {
+            transaction.outstanding = transaction.outstanding.saturating_add(1);
+            transaction.reset_behind = true;
+            self.write(&Command::Rset, Awaited::new(Phase::Reset, Purpose::Behind(id)));
+        }
+    }
+
+    /// All of a message has been written.
+    fn content_written(&mut self) {
+        self.written_out();
+        // LMTP-007: no reply to something else is to be taken for a verdict, should there be fewer than recipients.
+        self.synchronise |= self.config.lmtp;
     }
 
     /// Writes a command line.

@@ -44,6 +44,8 @@ pub(super) struct Transaction {
     pub(super) staged: Output,
     /// Chunks that have not been answered.
     pub(super) chunks_open: usize,
+    /// RSET was written right behind it.
+    pub(super) reset_behind: bool,
     /// The application has been asked for content and has not given any.
     pub(super) asked: bool,
     /// Why the client itself takes it back.
@@ -57,6 +59,8 @@ pub(super) struct Transaction {
     refusal: Option<(Phase, Reply)>,
     /// The reply to the content.
     verdict: Option<Reply>,
+    /// What the server said of it does not fit together.
+    doubtful: bool,
     /// Where in the output the content ends: once that much is written, the server may have it all.
     pub(super) end: Option<u64>,
 }
@@ -119,6 +123,7 @@ impl Transaction {
             chunked: false,
             staged: Output::for_chunk(),
             chunks_open: 0,
+            reset_behind: false,
             asked: false,
             withdrawn: None,
             outstanding: 0,
@@ -126,6 +131,7 @@ impl Transaction {
             left_out: Vec::new(),
             refusal: None,
             verdict: None,
+            doubtful: false,
             end: None,
         }
     }
@@ -166,7 +172,9 @@ impl Transaction {
         if self.probe {
             return Ok(parameters);
         }
-        if let Some(limit) = server.limits().rcpt_max
+        // Whole content can be sent several times.
+        if self.streamed
+            && let Some(limit) = server.limits().rcpt_max
             && usize::try_from(limit).is_ok_and(|limit| self.envelope.recipients.len() > limit)
         {
             return Err(Unsendable::TooManyRecipients { limit });
@@ -346,6 +354,13 @@ impl Transaction {
         more
     }
 
+    /// Whether this reply to the content cannot be: the message is accepted although it was refused before, or by nobody.
+    /// Nothing that was said of it is worth anything then.
+    pub(super) fn is_contradicted_by(&mut self, reply: &Reply) -> bool {
+        self.doubtful |= reply.is_positive() && (self.is_refused() || self.nobody_wants_it());
+        self.doubtful
+    }
+
     /// Whether the message was accepted for one recipient at least.
     pub(super) fn is_accepted_for_some(&self) -> bool {
         self.verdict.as_ref().is_some_and(Reply::is_positive)
@@ -353,6 +368,11 @@ impl Transaction {
 
     pub(super) fn is_refused(&self) -> bool {
         self.refusal.is_some()
+    }
+
+    /// Whether somebody was accepted.
+    pub(super) fn somebody_wants_it(&self) -> bool {
+        self.answers.iter().any(Answer::is_accepted)
     }
 
     /// Whether every recipient has been answered and none accepted.
@@ -365,7 +385,12 @@ impl Transaction {
     }
 
     /// What became of it, all replies having come or `error` having ended the wait for them.
-    pub(super) fn outcome(self, error: Option<Error>, written: u64, lmtp: bool) -> Outcome {
+    pub(super) fn outcome(mut self, error: Option<Error>, written: u64, lmtp: bool) -> Outcome {
+        // Who counts wrongly, or leaves the client waiting, may have given no verdict yet. Who goes away has said all.
+        let confused = matches!(error, Some(Error::Peer(_) | Error::Timeout { .. }));
+        self.doubtful |= confused && self.reset_behind && self.outstanding > 0 && self.is_accepted_for_some();
+        // What ended the session behind a verdict has not ended this.
+        let error = error.filter(|_| lmtp || self.doubtful || self.verdict.is_none());
         // In LMTP each recipient has its own verdict.
         let judged =
             !lmtp && self.verdict.as_ref().is_some_and(Reply::is_positive) || self.probe && self.outstanding == 0;
@@ -373,6 +398,7 @@ impl Transaction {
         let undelivered = || error.clone().unwrap_or(Error::Unsendable(Unsendable::Cancelled));
         let outcome = |answer: Answer| match answer {
             Answer { unasked: true, .. } => RecipientOutcome::Failed(Error::SessionUsedUp),
+            _ if self.doubtful => RecipientOutcome::Unknown(undelivered()),
             Answer { verdict: Some(reply), .. } if reply.is_positive() => RecipientOutcome::Accepted(reply),
             Answer { verdict: Some(reply), .. } => RecipientOutcome::Refused { phase: Phase::EndOfData, reply },
             Answer { reply, .. } => match (reply, &self.refusal) {

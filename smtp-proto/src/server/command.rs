@@ -24,6 +24,9 @@ const MIN_COMMAND_LINE: usize = 512;
 /// What DSN adds to it: NOTIFY with all that it can name, and an ORCPT of 500 octets (RFC 3461 section 4).
 const DSN_PARAMETERS: usize = 536;
 
+/// What requests of HTTP begin with: somebody's browser talks.
+const HTTP: [&str; 6] = ["GET ", "HEAD ", "POST ", "PUT ", "CONNECT ", "OPTIONS "];
+
 /// What the application is deciding about.
 #[derive(Debug)]
 pub(super) enum Question {
@@ -64,9 +67,10 @@ impl Server {
         let limits = &self.config.limits;
         let command_line = self.command_line();
         if self.lines.is_at_start() {
-            let begins = |verb: &[u8]| rx.get(..5).is_some_and(|line| line.eq_ignore_ascii_case(verb));
+            let begins = |verb: &[u8]| rx.get(..verb.len()).is_some_and(|line| line.eq_ignore_ascii_case(verb));
             self.auth_line = begins(b"AUTH ");
-            self.chunk_line = begins(b"BDAT ");
+            self.chunk_line = begins(b"BDAT");
+            self.http_line = HTTP.iter().any(|verb| begins(verb.as_bytes()));
         }
         let longest = if self.auth_line { limits.auth_line.max(MIN_AUTH_LINE).max(command_line) } else { command_line };
         match self.lines.read(rx, longest, limits.discarded_line) {
@@ -74,6 +78,9 @@ impl Server {
             Line::Endless => self.end(CloseReason::Abuse(Abuse::EndlessLine), Some(&replies::ENDLESS)),
             // Nobody knows how many octets of it are no commands (BDAT-010).
             Line::TooLong if self.chunk_line => self.end(CloseReason::Abuse(Abuse::Chunk), Some(&replies::NO_CHUNKS)),
+            Line::TooLong if self.http_line => {
+                self.end(CloseReason::Abuse(Abuse::Http), Some(&replies::NO_HTTP));
+            }
             Line::TooLong => {
                 self.since = self.now;
                 self.redact |= self.auth_line;
@@ -92,6 +99,10 @@ impl Server {
                         self.end(CloseReason::Abuse(Abuse::Chunk), Some(&replies::NO_CHUNKS));
                     }
                     Ok(Command::Quit) => self.end(CloseReason::Quit, Some(&replies::BYE)),
+                    // H-XP-1
+                    Ok(Command::Other { verb, .. }) if HTTP.iter().any(|http| http.trim_end() == verb) => {
+                        self.end(CloseReason::Abuse(Abuse::Http), Some(&replies::NO_HTTP));
+                    }
                     Err(CommandError::Attribute(_)) if !self.trusts_proxy() => self.wrong(&replies::NOT_TRUSTED),
                     Ok(command) if self.no_service => self.refuse_command(&command, replies::NO_SERVICE),
                     Err(_) if self.no_service => self.wrong(&replies::NO_SERVICE),
@@ -126,6 +137,9 @@ impl Server {
         }
         if self.wants_auth() && matches!(command, Command::Mail { .. } | Command::Vrfy(_) | Command::Expn(_)) {
             return self.wrong(&replies::AUTH_REQUIRED);
+        }
+        if !matches!(command, Command::Bdat { .. } | Command::Noop) {
+            self.refused_chunks = None;
         }
         match command {
             Command::StartTls => self.starttls(),
@@ -187,8 +201,11 @@ impl Server {
             return self.wrong(&replies::NEEDS_SMTPUTF8);
         }
         if let Some(refusal) = self.beyond_promise(&parameters) {
-            self.session.refused = self.session.refused.saturating_add(1);
-            return self.reply(&refusal);
+            self.session.note_refusal();
+            if self.count_refusal() {
+                self.reply(&refusal);
+            }
+            return;
         }
         if self.config.limits.transactions.is_some_and(|limit| self.session.transactions >= limit) {
             return self.end(CloseReason::Decision, Some(&replies::TOO_MANY_TRANSACTIONS));
@@ -241,9 +258,10 @@ impl Server {
     /// Refuses a command before it is looked at, with the octets that belong to it.
     fn refuse_command(&mut self, command: &Command, refusal: Reply) {
         match *command {
-            Command::Bdat { size, last } if self.config.chunking => {
-                self.refuse_chunk(Chunk { left: size, last }, refusal, true);
+            Command::Bdat { .. } if !self.config.chunking => {
+                self.end(CloseReason::Abuse(Abuse::Chunk), Some(&replies::NO_CHUNKS));
             }
+            Command::Bdat { size, last } => self.refuse_chunk(Chunk { left: size, last }, refusal, true),
             _ => self.wrong(&refusal),
         }
     }
@@ -261,8 +279,18 @@ impl Server {
         if chunk.left == 0 && !chunk.last && !self.count_junk() {
             return;
         }
+        if let Some((refusal, recipients)) = self.refused_chunks.take() {
+            if !self.count_junk() {
+                return;
+            }
+            let content = Content::unwanted(&self.config, self.now, chunk, false);
+            self.state = State::Content(content.of(recipients));
+            return self.refuse_content(refusal);
+        }
         let refusal = match &self.session.transaction {
             None => Some(replies::MAIL_FIRST),
+            // RFC 2033 section 4.3.
+            Some(transaction) if transaction.recipients == 0 && self.config.lmtp => Some(replies::RCPT_FIRST),
             Some(transaction) if transaction.recipients == 0 => Some(replies::NO_RECIPIENTS),
             // RFC 5321 section 4.1.1.1: no extension without EHLO.
             Some(_) if self.session.hello.as_ref().is_some_and(|hello| !hello.extended) => {
@@ -274,7 +302,7 @@ impl Server {
             return self.refuse_chunk(chunk, refusal, true);
         }
         match self.chunks.take() {
-            Some(content) => self.state = State::Content(content.go_on(self.now, chunk)),
+            Some(content) => self.state = State::Content(content.go_on(chunk)),
             None => self.ask(Question::Data(Some(Piece::Chunk(chunk))), Event::Data),
         }
     }
@@ -285,6 +313,9 @@ impl Server {
         match transaction.map(|transaction| transaction.recipients) {
             _ if !self.config.takes_burl() => self.wrong(&replies::NOT_IMPLEMENTED),
             _ if self.wants_auth() => self.wrong(&replies::AUTH_REQUIRED),
+            _ if self.session.hello.as_ref().is_some_and(|hello| !hello.extended) => {
+                self.wrong(&replies::NOT_IMPLEMENTED);
+            }
             None => self.wrong(&replies::MAIL_FIRST),
             Some(0) => {
                 self.reset(ResetReason::Refused(replies::NO_RECIPIENTS));
@@ -318,10 +349,6 @@ impl Server {
     }
 
     fn other(&mut self, verb: String, argument: String) {
-        // H-XP-1
-        if matches!(verb.as_str(), "GET" | "HEAD" | "POST" | "PUT" | "CONNECT" | "OPTIONS") {
-            return self.end(CloseReason::Abuse(Abuse::Http), Some(&replies::NO_HTTP));
-        }
         if self.wants_auth() {
             return self.wrong(&replies::AUTH_REQUIRED);
         }

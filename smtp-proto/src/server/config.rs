@@ -122,8 +122,8 @@ pub struct Limits {
     /// Octets of the content of one message; announced with SIZE. `None` is no fixed limit. Default 25 MiB, never
     /// under [`MIN_MESSAGE_SIZE`].
     pub message_size: Option<u64>,
-    /// Octets of content that are read in search of its end after the message was refused, before the session is
-    /// closed. Default 256 MiB.
+    /// Octets of content that are thrown away, because their message was refused or as line ends that are left out,
+    /// before the session is closed. Default 256 MiB. A delivered message starts the count again.
     pub discarded_content: u64,
     /// Accepted recipients of one message. Default 1000 (Postfix `smtpd_recipient_limit`), never under
     /// [`MIN_RECIPIENTS`].

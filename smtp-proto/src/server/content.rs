@@ -31,8 +31,8 @@ pub(super) struct Content {
     size: u64,
     /// Octets taken, with those that were dropped.
     received: u64,
-    /// Of these, octets that came in earlier chunks: each is timed by itself.
-    paced: u64,
+    /// Of these, octets that came in earlier chunks.
+    recorded: u64,
     /// What the reply will be, when that is clear before the end.
     refusal: Option<Reply>,
 }
@@ -66,7 +66,7 @@ impl Content {
             started: now,
             size: 0,
             received: 0,
-            paced: 0,
+            recorded: 0,
             refusal: None,
         }
     }
@@ -78,14 +78,19 @@ impl Content {
         Self { decoder, chunk: Some(chunk), binary, ..Self::new(config, now) }
     }
 
+    /// The same about recipients of a message that was refused before.
+    pub(super) fn of(self, recipients: u32) -> Self {
+        Self { recipients, ..self }
+    }
+
     /// A chunk that is only read.
     pub(super) fn unwanted(config: &Config, now: Instant, chunk: Chunk, stray: bool) -> Self {
         Self { stray, ..Self::chunked(config, now, chunk, true) }
     }
 
     /// A further chunk comes in.
-    pub(super) fn go_on(self, now: Instant, chunk: Chunk) -> Self {
-        Self { chunk: Some(chunk), started: now, paced: self.received, ..self }
+    pub(super) fn go_on(self, chunk: Chunk) -> Self {
+        Self { chunk: Some(chunk), recorded: self.received, ..self }
     }
 
     fn decode(&mut self, rx: &mut BytesMut) -> Decoded {
@@ -111,7 +116,7 @@ impl Content {
 
     /// When the content must have ended, at the lowest rate allowed, if no more comes than came so far (LIM-013).
     pub(super) fn slowest_end(&self, timeouts: &Timeouts) -> Instant {
-        match self.received.saturating_sub(self.paced).checked_div(timeouts.minimum_rate) {
+        match self.received.checked_div(timeouts.minimum_rate) {
             Some(seconds) => self.started.after(timeouts.content).after(Duration::from_secs(seconds)),
             None => Instant::since_epoch(Duration::MAX),
         }
@@ -124,7 +129,13 @@ impl Server {
         let State::Content(content) = &mut self.state else {
             return None;
         };
-        match content.decode(rx) {
+        let decoded = content.decode(rx);
+        let chunk = content.chunk;
+        let stripped = content.decoder.take_stripped();
+        if stripped > 0 && !self.discard(stripped) {
+            return None;
+        }
+        match decoded {
             Decoded::Partial => self.starved(),
             Decoded::Content(piece) => {
                 self.since = self.now;
@@ -136,7 +147,7 @@ impl Server {
                 None
             }
             Decoded::End => {
-                match content.chunk {
+                match chunk {
                     Some(Chunk { last, .. }) => self.chunk_end(last),
                     None => self.content_end(),
                 }
@@ -150,7 +161,8 @@ impl Server {
         let length = octets(&piece);
         content.received = content.received.saturating_add(length);
         if content.refusal.is_some() {
-            return self.count_discarded();
+            self.discard(length);
+            return;
         }
         let room = self.config.message_size().saturating_sub(content.size);
         if length > room {
@@ -162,16 +174,18 @@ impl Server {
         }
         if length > room {
             self.refuse_content(replies::TOO_LARGE);
-            self.count_discarded();
+            self.discard(length.saturating_sub(room));
         }
     }
 
-    /// Ends a session whose refused message has no end.
-    fn count_discarded(&mut self) {
-        let State::Content(content) = &self.state else { return };
-        if content.received.saturating_sub(content.size) > self.config.limits.discarded_content {
+    /// Counts octets that are thrown away. False when the session is over for them.
+    fn discard(&mut self, octets: u64) -> bool {
+        self.discarded = self.discarded.saturating_add(octets);
+        let endless = self.discarded > self.config.limits.discarded_content;
+        if endless {
             self.end(CloseReason::Abuse(Abuse::EndlessContent), Some(&replies::ENDLESS));
         }
+        !endless
     }
 
     fn content_end(&mut self) {
@@ -247,14 +261,19 @@ impl Server {
             return;
         };
         self.since = self.now;
-        self.transcript.content(self.now, Speaker::Client, content.received.saturating_sub(content.paced));
+        self.transcript.content(self.now, Speaker::Client, content.received.saturating_sub(content.recorded));
         match content.refusal {
             Some(refusal) if refusal.closes_connection() => self.end(CloseReason::Decision, Some(&refusal)),
-            Some(refusal) if content.stray => self.wrong(&refusal),
+            Some(refusal) if content.stray => {
+                self.wrong(&refusal);
+                self.refused_chunks = (!last).then_some((refusal, 1));
+            }
             Some(refusal) => {
                 for _ in 0..if self.config.lmtp && last { content.recipients.max(1) } else { 1 } {
                     self.reply(&refusal);
                 }
+                // Its further chunks may be on their way.
+                self.refused_chunks = (!last).then_some((refusal, content.recipients));
             }
             None if last => self.ask_message(content.size),
             None => {
@@ -269,6 +288,7 @@ impl Server {
         if let (State::Content(content), Some(transaction)) = (&mut self.state, &self.session.transaction) {
             content.recipients = transaction.recipients;
         }
+        self.refused_chunks = None;
         self.reset(ResetReason::Refused(reply.clone()));
         if let State::Content(content) = &mut self.state {
             content.refusal.get_or_insert(reply);

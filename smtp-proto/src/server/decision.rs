@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::command::Question;
@@ -15,13 +16,15 @@ use crate::wire::{Reply, ReplyCode, ReplyForm, Severity};
 impl Server {
     /// The decision, or what stands in for one that does not fit the question.
     pub(super) fn fitting(&self, decision: Decision) -> (Decision, Option<ApiMisuse>) {
-        let State::Asked(question) = &self.state else {
-            return (decision, None);
+        let question = match &self.state {
+            State::Asked(question) => question,
+            State::Content(_) => return fitting_reply(decision, false),
+            _ => return (decision, None),
         };
         match (question, decision) {
-            (Question::Recipients(_), Decision::Each(decisions)) => each_fitting(decisions),
+            (Question::Recipients(_), Decision::Each(decisions)) => each_fitting(decisions, false),
             // RFC 2033 section 4.2: one reply for each recipient.
-            (Question::Message { .. }, Decision::Each(decisions)) if self.config.lmtp => each_fitting(decisions),
+            (Question::Message { .. }, Decision::Each(decisions)) if self.config.lmtp => each_fitting(decisions, true),
             (Question::Connect | Question::Hello(_) | Question::Xclient(_), Decision::Configure(config))
                 if self.config.fits(&config) =>
             {
@@ -32,7 +35,13 @@ impl Server {
             (Question::Authenticate(_), Decision::Accept) => {
                 (Decision::Reply(replies::UNDECIDED), Some(ApiMisuse::UnfitDecision))
             }
-            (_, decision) => fitting_reply(decision),
+            (question, decision) => {
+                let concluded = matches!(
+                    question,
+                    Question::Message { .. } | Question::Query(_) | Question::Help | Question::Etrn | Question::Other
+                );
+                fitting_reply(decision, concluded)
+            }
         }
     }
 
@@ -42,6 +51,9 @@ impl Server {
         if let Question::Message { recipients, size } = question {
             // Whatever was decided: the message is no longer on its way. And the client is not to wait for what has
             // been decided longer than it must: it would send the message again.
+            if is_negative(&decision) && !self.config.lmtp {
+                self.session.note_refusal();
+            }
             self.session.transaction = None;
             self.session.asserted.forwarded.clear();
             self.flush = true;
@@ -60,6 +72,9 @@ impl Server {
             },
             question => question,
         };
+        if matches!(question, Question::Mail(_)) && is_negative(&decision) {
+            self.session.note_refusal();
+        }
         match decision {
             Decision::Close(reply) if matches!(question, Question::Message { .. }) && reply.is_positive() => {
                 self.accept(question, Some(reply));
@@ -67,6 +82,9 @@ impl Server {
             }
             Decision::Close(reply) => self.end(CloseReason::Decision, Some(&reply)),
             Decision::Configure(config) => {
+                if matches!(question, Question::Connect) {
+                    self.first_config = Arc::clone(&config);
+                }
                 self.config = config;
                 self.accept(question, None);
             }
@@ -133,14 +151,9 @@ impl Server {
             Question::StartTls => return self.junk(reply),
             Question::Data(Some(Piece::Chunk(chunk))) => return self.refuse_chunk(*chunk, reply.clone(), false),
             Question::Data(_) | Question::Burl(_) => self.reset(ResetReason::Refused(reply.clone())),
-            Question::Message { .. } => self.session.refused = self.session.refused.saturating_add(1),
-            Question::Mail(_) => self.session.refused = self.session.refused.saturating_add(1),
-            _ => {}
-        }
-        match question {
-            Question::Mail(_) if reply.severity() == Severity::Permanent && !self.count_refusal() => {
-                return;
-            }
+            // What the application does not know either.
+            Question::Other if reply.severity() == Severity::Permanent => return self.wrong(reply),
+            Question::Mail(_) if reply.severity() == Severity::Permanent && !self.count_refusal() => return,
             _ => {}
         }
         self.reply(reply);
@@ -152,6 +165,7 @@ impl Server {
         self.session.errors = 0;
         self.session.junk = 0;
         self.session.refusals = 0;
+        self.discarded = 0;
     }
 
     /// Says what becomes of a message for each of its recipients, in their order (RFC 2033 section 4.2).
@@ -173,7 +187,7 @@ impl Server {
             };
             accepted |= reply.is_positive();
             if !reply.is_positive() {
-                self.session.refused = self.session.refused.saturating_add(1);
+                self.session.note_refusal();
             }
             closing |= matches!(one, Decision::Close(_)) || reply.closes_connection();
             self.reply(&reply);
@@ -203,9 +217,11 @@ impl Server {
         }
         if hello.extended {
             text.push('\n');
+            // What an XCLIENT in clear has said must not be lost, and nothing said in clear survives a handshake.
+            let tls_possible = !self.tls_unavailable && self.session.asserted.client.is_empty();
             let (tls, authenticated) = (self.session.tls.is_some(), !self.wants_auth());
             let mechanisms = self.offered_mechanisms();
-            let offered = self.config.offered(tls, !self.tls_unavailable, &mechanisms, authenticated);
+            let offered = self.config.offered(tls, tls_possible, &mechanisms, authenticated);
             text.push_str(&offered.to_string());
         }
         self.hello_reply(250, text);
@@ -220,11 +236,16 @@ impl Server {
     }
 }
 
+/// Whether it refuses.
+fn is_negative(decision: &Decision) -> bool {
+    matches!(decision, Decision::Reply(reply) | Decision::Close(reply) if !reply.is_positive())
+}
+
 /// As [`fitting_reply`], about several.
-fn each_fitting(decisions: Vec<Decision>) -> (Decision, Option<ApiMisuse>) {
+fn each_fitting(decisions: Vec<Decision>, concludes: bool) -> (Decision, Option<ApiMisuse>) {
     let mut misuse = None;
     let fitting = decisions.into_iter().map(|decision| {
-        let (decision, problem) = fitting_reply(decision);
+        let (decision, problem) = fitting_reply(decision, concludes);
         misuse = misuse.take().or(problem);
         decision
     });
@@ -232,11 +253,16 @@ fn each_fitting(decisions: Vec<Decision>) -> (Decision, Option<ApiMisuse>) {
     (Decision::Each(fitting), misuse)
 }
 
-/// The decision about one thing, or what stands in for one that fits none.
-pub(super) fn fitting_reply(decision: Decision) -> (Decision, Option<ApiMisuse>) {
+/// The decision about one thing, or what stands in for one that does not fit. Where nothing is `concluded` by it, as a
+/// message or a query is, the session cannot be closed with a positive reply: the client would take what it sends next
+/// for accepted.
+pub(super) fn fitting_reply(decision: Decision, concluded: bool) -> (Decision, Option<ApiMisuse>) {
     match decision {
         Decision::Reply(reply) | Decision::Close(reply) if reply.severity() == Severity::Intermediate => {
             (Decision::Reply(replies::UNDECIDED), Some(ApiMisuse::UnfitReply(reply)))
+        }
+        Decision::Close(reply) if reply.is_positive() && !concluded => {
+            (Decision::Close(replies::FAILED), Some(ApiMisuse::UnfitReply(reply)))
         }
         Decision::Verdict(verdict) if verdict != Verdict::Accepted => {
             (Decision::Reply(replies::UNDECIDED), Some(ApiMisuse::UnfitDecision))

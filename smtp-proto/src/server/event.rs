@@ -49,7 +49,8 @@ pub enum Event {
     Recipients(Recipients),
     /// Question: DATA, with at least one accepted recipient. Accepted: 354. Refused: the transaction is over.
     Data,
-    /// A piece of the content, dots unstuffed. No question, but the message can be refused here: the rest is then
+    /// A piece of the content, dots unstuffed: a slice of the receive buffer, which lives as long as the piece; copy what
+    /// is to be kept for long. No question, but the message can be refused here: the rest is then
     /// read and dropped, and the refusal is the reply to the end of the message.
     Body(Bytes),
     /// Question: BURL, where [`Config::burl`] is on: fetch what the URL names and take it for the next piece of the
@@ -236,7 +237,7 @@ pub enum CloseReason {
     TlsFailed,
     /// The server was told to shut down.
     ShutDown,
-    /// The application decided so.
+    /// The application decided so, or [`Limits::transactions`](super::Limits::transactions).
     Decision,
     /// The application failed.
     ApplicationFailed,
@@ -250,8 +251,8 @@ pub enum CloseReason {
 pub enum Decision {
     /// Go on, with the reply that is usual.
     Accept,
-    /// Reply this. A 2yz reply accepts (DATA is answered with 354 all the same), a 4yz or 5yz reply refuses; 421 and
-    /// 521 close the connection as well.
+    /// Reply this. A 2yz reply accepts, a 4yz or 5yz reply refuses; 421 and 521 close the connection as well. DATA,
+    /// STARTTLS, XCLIENT and a first chunk that are accepted have the reply that is usual all the same.
     Reply(Reply),
     /// The verdict on credentials. Anything but [`Verdict::Accepted`] fits [`Event::Authenticate`] only.
     Verdict(Verdict),
@@ -263,7 +264,7 @@ pub enum Decision {
     /// whether TLS is implicit must stay as they are.
     Configure(Arc<Config>),
     /// Reply this and close the connection. A message is accepted by a 2yz reply here, too; everything else is
-    /// refused.
+    /// refused, and a 2yz reply does not fit before a message is complete: the client would take it for that.
     Close(Reply),
 }
 

@@ -60,6 +60,8 @@ use secure::Exchange;
 #[derive(Debug)]
 pub struct Server {
     config: Arc<Config>,
+    /// As the client connected; what was said in clear has not changed it.
+    first_config: Arc<Config>,
     session: Session,
     state: State,
     lines: LineReader,
@@ -71,12 +73,18 @@ pub struct Server {
     input: Input,
     /// A message of which some chunks have come.
     chunks: Option<Content>,
+    /// Why the message was refused of which further chunks may be on their way, and for how many recipients.
+    refused_chunks: Option<(Reply, u32)>,
+    /// Octets of content that were thrown away since a message was accepted.
+    discarded: u64,
     /// The greeting refused: only QUIT is served.
     no_service: bool,
     /// The line that comes in begins like AUTH.
     auth_line: bool,
     /// The line that comes in begins like BDAT.
     chunk_line: bool,
+    /// The line that comes in begins like a request of HTTP.
+    http_line: bool,
     /// Whoever drives the machine has no certificate.
     tls_unavailable: bool,
     /// The last command was AUTH: what is no command may belong to it, and is nobody's business.
@@ -142,6 +150,7 @@ impl Server {
     pub fn new(config: Arc<Config>, now: Instant) -> Self {
         Self {
             session: Session { lmtp: config.lmtp, ..Session::default() },
+            first_config: Arc::clone(&config),
             config,
             state: State::Start,
             lines: LineReader::new(),
@@ -151,9 +160,12 @@ impl Server {
             shutdown: None,
             input: Input::Open,
             chunks: None,
+            refused_chunks: None,
+            discarded: 0,
             no_service: false,
             auth_line: false,
             chunk_line: false,
+            http_line: false,
             tls_unavailable: false,
             redact: false,
             now,
@@ -178,12 +190,15 @@ impl Server {
     /// When nothing was asked; nothing happens then. And when the decision does not fit the question, as
     /// [`Decision::Accept`] where somebody authenticates, or has a 3yz reply: that is answered with 451, so that the session can go on.
     pub fn decide(&mut self, decision: Decision) -> Result<(), ApiMisuse> {
+        if self.events.iter().any(Event::is_question) {
+            return self.decide_early(decision);
+        }
         let (decision, misuse) = self.fitting(decision);
         match core::mem::replace(&mut self.state, State::Command) {
             State::Asked(Question::Recipients(mut open)) => {
                 open.decide_all(decision);
                 self.answer_recipients(&mut open);
-                if let Some(undecided) = open.undecided() {
+                if let Some(undecided) = open.ask_again() {
                     self.events.push_back(Event::Recipients(undecided));
                 }
                 self.wait_for_recipients(open);
@@ -200,13 +215,31 @@ impl Server {
         misuse.map_or(Ok(()), Err)
     }
 
+    /// A decision in front of a question that has not been told. Only the piece of content before a BURL can be refused
+    /// there.
+    fn decide_early(&mut self, decision: Decision) -> Result<(), ApiMisuse> {
+        let refuses = matches!(&decision, Decision::Reply(reply) | Decision::Close(reply) if !reply.is_positive());
+        match core::mem::replace(&mut self.state, State::Command) {
+            State::Asked(question @ Question::Burl(_)) if refuses => {
+                self.events.retain(|event| !event.is_question());
+                self.decided(question, decision);
+                self.restart = true;
+                Ok(())
+            }
+            state => {
+                self.state = state;
+                Err(ApiMisuse::NothingToDecide)
+            }
+        }
+    }
+
     /// Answers the question about one recipient of several. They may be decided in any order; replies go out in the
     /// order of the commands.
     ///
     /// # Errors
     /// As [`Server::decide`]; nothing was asked, too, when that recipient has been decided.
     pub fn decide_recipient(&mut self, index: u32, decision: Decision) -> Result<(), ApiMisuse> {
-        let (decision, misuse) = fitting_reply(decision);
+        let (decision, misuse) = fitting_reply(decision, false);
         match core::mem::replace(&mut self.state, State::Command) {
             State::Asked(Question::Recipients(mut open)) => {
                 let fits = open.decide(index, decision);
@@ -290,6 +323,9 @@ impl Server {
         self.chunks = None;
         self.session.asserted.forwarded.clear();
         if self.session.transaction.take().is_some() {
+            if matches!(reason, ResetReason::Refused(_)) {
+                self.session.note_refusal();
+            }
             self.events.push_back(Event::Reset(reason));
         }
     }
@@ -298,6 +334,7 @@ impl Server {
     fn end(&mut self, reason: CloseReason, reply: Option<&Reply>) {
         // Nothing is said in clear where TLS comes first.
         let handshake = matches!(self.state, State::Handshake | State::ProxyHeader)
+            || self.config.proxy_protocol && self.session.asserted.proxy.is_none()
             || self.config.tls == TlsPolicy::Implicit && self.session.tls.is_none();
         if let Some(reply) = reply.filter(|_| !handshake) {
             self.reply(reply);
@@ -336,6 +373,9 @@ impl Server {
         if let State::Content(content) = &mut self.state {
             content.pause(pause);
         }
+        if let Some(content) = &mut self.chunks {
+            content.pause(pause);
+        }
     }
 
     fn phase(&self) -> Phase {
@@ -364,7 +404,7 @@ impl Server {
     /// Whether a shutdown is due in the state the session is in.
     fn shutdown_is_due(&self) -> bool {
         match (self.shutdown, &self.state) {
-            (Some(_), State::Start | State::ProxyHeader | State::Handshake)
+            (Some(_), State::Start | State::ProxyHeader | State::StartTls | State::Handshake)
             | (Some(Shutdown::Now), State::Command | State::Content(_) | State::Exchange(_)) => true,
             (Some(Shutdown::AfterTransaction), State::Exchange(_)) => true,
             (Some(Shutdown::AfterTransaction), State::Command) => self.session.transaction.is_none(),
@@ -481,7 +521,14 @@ impl Machine for Server {
             State::Content(content) => Some((self.since.after(timeouts.content)).min(content.slowest_end(timeouts))),
             State::ProxyHeader => Some(self.since.after(timeouts.proxy_header)),
             State::Start => Some(self.since.after(timeouts.early_talkers)),
-            State::Command | State::Exchange(_) => Some(self.since.after(timeouts.command)),
+            State::Command | State::Exchange(_) => {
+                // The next chunk, too, is content that has to come at some rate.
+                let slowest = self.chunks.as_ref().map(|content| content.slowest_end(timeouts));
+                Some(
+                    slowest
+                        .map_or(self.since.after(timeouts.command), |end| end.min(self.since.after(timeouts.command))),
+                )
+            }
             State::Ended => self.output.has_remaining().then(|| self.since.after(timeouts.command)),
         }
     }

@@ -19,6 +19,8 @@ const MOST_AT_ONCE: usize = 100;
 #[derive(Debug)]
 pub(super) struct OpenRecipients {
     recipients: Recipients,
+    /// Those whom the application was asked about last.
+    told: Recipients,
     /// The index of the first in the transaction.
     first: u32,
     decisions: VecDeque<Option<Decision>>,
@@ -32,16 +34,26 @@ impl OpenRecipients {
             Decision::Each(decisions) => {
                 // Whoever decides nothing is not asked for ever.
                 let nothing = decisions.is_empty().then_some(Decision::Reply(replies::UNDECIDED));
-                for (slot, decision) in undecided.zip(decisions.into_iter().chain(nothing)) {
-                    *slot = Some(decision);
+                let told = self.told.clone();
+                for (recipient, decision) in told.iter().zip(decisions.into_iter().chain(nothing)) {
+                    // What has been decided by itself stands.
+                    self.decide(recipient.index, decision);
                 }
             }
             decision => undecided.for_each(|slot| *slot = Some(decision.clone())),
         }
     }
 
-    /// Those that are still undecided.
-    pub(super) fn undecided(&self) -> Option<Recipients> {
+    /// Those that are still undecided: the application is asked about them again.
+    pub(super) fn ask_again(&mut self) -> Option<Recipients> {
+        let undecided = self.undecided();
+        if let Some(undecided) = &undecided {
+            self.told = undecided.clone();
+        }
+        undecided
+    }
+
+    fn undecided(&self) -> Option<Recipients> {
         let decided = self.recipients.len().saturating_sub(self.decisions.len());
         if self.decisions.iter().all(Option::is_none) {
             return self.recipients.behind(decided);
@@ -69,7 +81,9 @@ impl Server {
     pub(super) fn rcpt(&mut self, forward_path: ForwardPath, parameters: RecipientParameters, rx: &mut BytesMut) {
         if let Some(refusal) = self.rcpt_refusal(&forward_path, &parameters, 0) {
             let limit = refusal.severity() == Severity::Temporary;
-            self.session.refused = self.session.refused.saturating_add(1);
+            if limit {
+                self.session.note_refusal();
+            }
             return if limit { self.reply(&refusal) } else { self.wrong(&refusal) };
         }
         let mut first = None;
@@ -86,7 +100,8 @@ impl Server {
         }
         let decisions = recipients.iter().map(|_| None).collect();
         let recipients = Recipients::new(recipients);
-        let open = OpenRecipients { recipients: recipients.clone(), first: first.unwrap_or_default(), decisions };
+        let first = first.unwrap_or_default();
+        let open = OpenRecipients { recipients: recipients.clone(), told: recipients.clone(), first, decisions };
         self.ask(Question::Recipients(open), Event::Recipients(recipients));
     }
 
@@ -164,6 +179,9 @@ impl Server {
     }
 
     fn answer_recipient(&mut self, decision: Decision) {
+        if matches!(&decision, Decision::Reply(reply) | Decision::Close(reply) if !reply.is_positive()) {
+            self.session.note_refusal();
+        }
         let own = match decision {
             Decision::Reply(reply) if reply.is_positive() => Some(reply),
             Decision::Close(reply) => return self.end(CloseReason::Decision, Some(&reply)),
@@ -171,7 +189,6 @@ impl Server {
                 return self.end(CloseReason::Decision, Some(&reply));
             }
             Decision::Reply(reply) => {
-                self.session.refused = self.session.refused.saturating_add(1);
                 if reply.severity() != Severity::Permanent || self.count_refusal() {
                     self.reply(&reply);
                 }

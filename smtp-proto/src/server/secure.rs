@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use core::fmt;
 
 use bytes::BytesMut;
@@ -53,7 +54,9 @@ impl Server {
     pub(super) fn starttls(&mut self) {
         match self.config.tls {
             _ if self.session.tls.is_some() => self.wrong(&replies::TLS_IS_ON),
-            TlsPolicy::Offered | TlsPolicy::Required if self.tls_unavailable => {
+            TlsPolicy::Offered | TlsPolicy::Required
+                if self.tls_unavailable || !self.session.asserted.client.is_empty() =>
+            {
                 self.junk(&replies::TLS_NOT_AVAILABLE);
             }
             TlsPolicy::None | TlsPolicy::Implicit => self.wrong(&replies::NOT_IMPLEMENTED),
@@ -99,6 +102,7 @@ impl Server {
         self.reset(ResetReason::StartTls);
         self.transcript.tls(self.now, &tls);
         self.session.secured(tls);
+        self.config = Arc::clone(&self.first_config);
         self.lines = crate::wire::LineReader::new();
         self.redact = false;
         self.state = if self.config.tls == TlsPolicy::Implicit { State::Start } else { State::Command };
@@ -362,6 +366,14 @@ impl Server {
         match command {
             Some(command @ Command::Auth { .. }) => {
                 self.transcript.line(self.now, Speaker::Client, format!("{command}").as_bytes());
+            }
+            Some(command @ Command::Burl { .. }) => {
+                // Whoever has the token of the URL may read what it names (RFC 4467).
+                let text = format!("{command}");
+                let token = text.to_ascii_lowercase().find(";urlauth=");
+                let shown = token.and_then(|at| text.get(..at)).unwrap_or(&text);
+                let ellipsis = if token.is_some() { ";urlauth=***" } else { "" };
+                self.transcript.line(self.now, Speaker::Client, format!("{shown}{ellipsis}").as_bytes());
             }
             _ if is_auth => self.transcript.line(self.now, Speaker::Client, b"AUTH ***"),
             _ if self.redact => self.transcript.line(self.now, Speaker::Client, b"***"),

@@ -127,11 +127,15 @@ impl Session {
     pub fn protocol(&self) -> &'static str {
         let utf8 = self.transaction.as_ref().is_some_and(|transaction| transaction.smtputf8);
         if self.lmtp {
-            return match (self.tls.is_some(), self.identity.is_some()) {
-                (false, false) => "LMTP",
-                (false, true) => "LMTPA",
-                (true, false) => "LMTPS",
-                (true, true) => "LMTPSA",
+            return match (utf8, self.tls.is_some(), self.identity.is_some()) {
+                (false, false, false) => "LMTP",
+                (false, false, true) => "LMTPA",
+                (false, true, false) => "LMTPS",
+                (false, true, true) => "LMTPSA",
+                (true, false, false) => "UTF8LMTP",
+                (true, false, true) => "UTF8LMTPA",
+                (true, true, false) => "UTF8LMTPS",
+                (true, true, true) => "UTF8LMTPSA",
             };
         }
         match (&self.hello, utf8, self.tls.is_some(), self.identity.is_some()) {
@@ -145,6 +149,10 @@ impl Session {
             (_, true, true, false) => "UTF8SMTPS",
             (_, true, true, true) => "UTF8SMTPSA",
         }
+    }
+
+    pub(super) fn note_refusal(&mut self) {
+        self.refused = self.refused.saturating_add(1);
     }
 
     /// What is left of the session when TLS begins: nothing that was said in clear (RFC 3207 section 4.2).

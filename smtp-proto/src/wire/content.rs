@@ -57,6 +57,8 @@ pub struct ContentDecoder {
     chunked: bool,
     /// The last octet of a chunk was a CR: what it means shows in the next one.
     after_cr: bool,
+    /// Octets left out since that was last asked.
+    stripped: u64,
 }
 
 /// What came off the front of the buffer.
@@ -84,6 +86,7 @@ impl ContentDecoder {
             faulty: false,
             chunked: false,
             after_cr: false,
+            stripped: 0,
         }
     }
 
@@ -142,9 +145,15 @@ impl ContentDecoder {
                         self.line_length = 0;
                         return Decoded::Content(Bytes::from_static(CRLF));
                     }
+                    self.stripped = self.stripped.saturating_add(1);
                 }
             }
         }
+    }
+
+    /// Octets that were left out ([`BareNewline::Strip`]) since the last call.
+    pub fn take_stripped(&mut self) -> u64 {
+        core::mem::take(&mut self.stripped)
     }
 
     /// Deals with a CR at the end of a chunk that no LF follows.
@@ -158,7 +167,10 @@ impl ContentDecoder {
                 self.line_length = 0;
                 Some(Decoded::Content(Bytes::from_static(CRLF)))
             }
-            Some(_) => None,
+            Some(_) => {
+                self.stripped = self.stripped.saturating_add(1);
+                None
+            }
             None => {
                 self.line_length = self.line_length.saturating_add(1);
                 Some(Decoded::Content(Bytes::from_static(b"\r")))
@@ -201,6 +213,7 @@ impl ContentDecoder {
                         self.line_length = 0;
                         return Decoded::Content(Bytes::from_static(CRLF));
                     }
+                    self.stripped = self.stripped.saturating_add(1);
                 }
             }
         }

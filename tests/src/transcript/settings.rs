@@ -116,6 +116,7 @@ impl Settings {
     pub(super) fn server(&self) -> Outcome<server::Config> {
         let mut config =
             server::Config::new(self.value("hostname").unwrap_or("mx.test")).map_err(|error| error.to_string())?;
+        config.greeting = self.value("greeting").map(ToOwned::to_owned);
         if let Some(policy) = self.value("bare_newline") {
             config.bare_newline = crate::bare_newline(policy)?;
         }
@@ -205,7 +206,8 @@ impl Settings {
         self.time("content_time", &mut timeouts.content)?;
         self.number("minimum_rate", &mut timeouts.minimum_rate)?;
         self.time("early_talkers", &mut timeouts.early_talkers)?;
-        self.time("proxy_header", &mut timeouts.proxy_header)
+        self.time("proxy_header", &mut timeouts.proxy_header)?;
+        self.time("handshake_time", &mut timeouts.handshake)
     }
 
     /// The configuration of a client.

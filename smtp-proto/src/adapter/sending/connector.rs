@@ -5,6 +5,8 @@ use std::marker::PhantomData;
 use std::net::{IpAddr, SocketAddr};
 #[cfg(unix)]
 use std::path::Path;
+#[cfg(feature = "socks")]
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -143,7 +145,9 @@ impl<R: Runtime> Connector<R> {
         let addresses = addresses::<R>(proxy.address()).await?;
         let socket = race::<R>(proxy.address(), addresses, self.source_address, self.connect_timeout).await?;
         let until = R::now().checked_add(self.connect_timeout);
-        match either(R::through(socket, host, port, proxy, self.connect_timeout), R::sleep_until(until)).await {
+        match either(pin!(R::through(socket, host, port, proxy, self.connect_timeout)), pin!(R::sleep_until(until)))
+            .await
+        {
             Either::First(through) => through.map_err(failed),
             Either::Second(()) => Err(failed(std::io::ErrorKind::TimedOut.into())),
         }

@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub(super) async fn race<R: System>(
             RacingStep::Exhausted => return Err(Error::Connect { server: server.to_owned(), attempts }),
             RacingStep::Wait(until) => {
                 let until = until.and_then(|until| epoch.checked_add(until.elapsed()));
-                match either(first(&mut running), R::sleep_until(until)).await {
+                match either(pin!(first(&mut running)), pin!(R::sleep_until(until))).await {
                     Either::First((_, Ok(socket))) => return Ok(socket),
                     Either::First((address, Err(error))) => {
                         racing.failed(address);
@@ -58,7 +58,7 @@ pub(super) async fn race<R: System>(
 async fn open<R: System>(address: SocketAddr, source: Option<IpAddr>, limit: Duration) -> io::Result<R::Socket> {
     // A limit beyond all time is none.
     let until = R::now().checked_add(limit);
-    match either(R::open(address, source, limit), R::sleep_until(until)).await {
+    match either(pin!(R::open(address, source, limit)), pin!(R::sleep_until(until))).await {
         Either::First(opened) => opened,
         Either::Second(()) => Err(io::ErrorKind::TimedOut.into()),
     }
@@ -85,7 +85,6 @@ mod tests {
     use crate::adapter::sending::System;
     use std::cell::Cell;
     use std::future::pending;
-    use std::pin::pin;
     use std::task::{Context, Waker};
 
     thread_local! {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -189,7 +190,7 @@ impl Watch {
             Some(Shutdown::Now) => D::now().checked_add(GRACE),
         };
         let change = poll_fn(|context| self.poll_change(context));
-        match either(change, D::sleep_until(until)).await {
+        match either(pin!(change), pin!(D::sleep_until(until))).await {
             Either::First(()) => Attention::Orders,
             Either::Second(()) if self.shutdown == Some(Shutdown::Now) => Attention::Overtime,
             Either::Second(()) => {

@@ -37,8 +37,8 @@ impl TurnedAway {
                 Self::Total | Self::PerAddress => FULL,
                 Self::ApplicationFailed => FAILED,
             };
-            let form = ReplyForm { enhanced: config.enhanced_status_codes || config.lmtp, utf8: false };
-            reply.write(form, &mut words);
+            // RFC 2034 section 4: no enhanced code in a greeting.
+            reply.write(ReplyForm::default(), &mut words);
         }
         words
     }

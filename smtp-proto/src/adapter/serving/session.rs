@@ -1,7 +1,7 @@
 //! One session on an asynchronous runtime: events go to the handler, decisions to the machine.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Instant;
 
@@ -53,7 +53,7 @@ pub trait Drive {
 ///
 /// # Errors
 /// When a decision of the handler does not fit. The end of the session, whatever it was, is told to the handler.
-pub async fn serve_session<D: Drive, H: Handler>(mut driver: D, mut handler: H, visit: Visit) -> Result<(), Error> {
+pub async fn serve_session<D: Drive, H: Handler>(driver: &mut D, mut handler: H, visit: Visit) -> Result<(), Error> {
     let Visit { mut account, mut watch, .. } = visit;
     let (mut misuse, mut broken_off, mut panicked) = (None, false, false);
     loop {
@@ -61,7 +61,11 @@ pub async fn serve_session<D: Drive, H: Handler>(mut driver: D, mut handler: H, 
         if let Some(shutdown) = watch.shutdown() {
             driver.machine().shut_down(shutdown);
         }
-        let next = match either(watch.attention::<D>(), driver.next()).await {
+        let came = {
+            let (attention, next) = (pin!(watch.attention::<D>()), pin!(driver.next()));
+            either(attention, next).await
+        };
+        let next = match came {
             Either::First(Attention::Orders) => continue,
             Either::First(Attention::Overtime) => {
                 // The last is that it does not even close.
@@ -83,8 +87,12 @@ pub async fn serve_session<D: Drive, H: Handler>(mut driver: D, mut handler: H, 
             continue;
         }
         let deadline = driver.deadline();
-        let hook = account.hook(dispatch(&mut handler, driver.session(), event));
-        match either(hook, either(D::sleep_until(deadline), watch.overtime::<D>())).await {
+        let came = {
+            let hook = pin!(dispatch(&mut handler, driver.session(), event));
+            let (late, overtime) = (pin!(D::sleep_until(deadline)), pin!(watch.overtime::<D>()));
+            either(pin!(account.hook(hook)), pin!(either(late, overtime))).await
+        };
+        match came {
             Either::First(Ok(decision)) => {
                 account.decided(driver.session(), asked, decision.as_ref());
                 if let Some(decision) = decision {
@@ -113,12 +121,12 @@ pub(in crate::adapter) enum Either<A, B> {
     Second(B),
 }
 
-/// Waits for one of two; the first comes first when both are there.
+/// Waits for one of two; the first comes first when both are there. They are pinned where they are: taken in, they
+/// would be there twice, in each of ten thousand sessions.
 pub(in crate::adapter) async fn either<A, B>(
-    first: impl Future<Output = A>,
-    second: impl Future<Output = B>,
+    mut first: Pin<&mut impl Future<Output = A>>,
+    mut second: Pin<&mut impl Future<Output = B>>,
 ) -> Either<A, B> {
-    let (mut first, mut second) = (pin!(first), pin!(second));
     poll_fn(|context| {
         if let Poll::Ready(first) = first.as_mut().poll(context) {
             return Poll::Ready(Either::First(first));

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
@@ -132,17 +132,12 @@ impl Account {
         self.told = (session.messages(), session.octets(), session.refused());
     }
 
-    /// Runs a hook. A panic in it goes no further.
-    ///
-    /// # Errors
-    /// When it panics.
-    pub async fn hook<T>(&self, hook: impl Future<Output = T>) -> Result<T, Panicked> {
-        let mut hook = pin!(hook);
-        poll_fn(|context| match self.call(|| hook.as_mut().poll(context)) {
+    /// Runs a hook, which is lent. A panic in it goes no further; it must not be polled again then.
+    pub fn hook<F: Future>(&self, mut hook: Pin<&mut F>) -> impl Future<Output = Result<F::Output, Panicked>> {
+        poll_fn(move |context| match self.call(|| hook.as_mut().poll(context)) {
             Ok(polled) => polled.map(Ok),
             Err(panicked) => Poll::Ready(Err(panicked)),
         })
-        .await
     }
 
     /// Calls a hook. A panic in it goes no further.

@@ -5,7 +5,6 @@ use crate::server::{CloseReason, Connection, Decision, Event};
 /// Nothing.
 pub(super) struct Trace;
 
-#[allow(clippy::unused_self, reason = "the twin does")]
 impl Trace {
     pub(super) fn new(_: &Connection) -> Self {
         Self

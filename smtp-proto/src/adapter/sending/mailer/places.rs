@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::adapter::sending::client::Client;
 use crate::adapter::sending::runtime::{Runtime, System};
+use crate::adapter::serving::either;
 use crate::delivery::{Pool, PoolAction, PoolPolicy, Ticket};
 use crate::time::Instant;
 
@@ -205,7 +207,6 @@ pub struct Housekeeping<R: Runtime> {
 impl<R: Runtime> Housekeeping<R> {
     /// Keeps house until there is nothing left to keep.
     pub async fn run(self) {
-        use crate::adapter::serving::either;
         let places = &*self.places;
         let mut quitting = Vec::new();
         loop {
@@ -234,7 +235,7 @@ impl<R: Runtime> Housekeeping<R> {
                 places.poll_work(context)
             });
             let alarm = alarm.and_then(|alarm| places.epoch.checked_add(alarm.elapsed()));
-            either(change, R::sleep_until(alarm)).await;
+            either(pin!(change), pin!(R::sleep_until(alarm))).await;
         }
     }
 }
