@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::adapter::sending::client::Client;
 use crate::adapter::sending::runtime::{Runtime, System};
+use crate::adapter::serving::either;
 use crate::delivery::{Pool, PoolAction, PoolPolicy, Ticket};
 use crate::time::Instant;
 
@@ -206,7 +207,6 @@ pub struct Housekeeping<R: Runtime> {
 impl<R: Runtime> Housekeeping<R> {
     /// Keeps house until there is nothing left to keep.
     pub async fn run(self) {
-        use crate::adapter::serving::either;
         let places = &*self.places;
         let mut quitting = Vec::new();
         loop {
