@@ -8,7 +8,8 @@
 //! what it has not taken when TLS begins is protected, but for the octets in clear that one kind of handshake has.
 //!
 //! Input: configuration, four requests (letters: see `Run::act`), the want of content before which a reply comes or
-//! the number of lines after which a write fails, TLS, authentication (one octet each), then what the server sends.
+//! the number of lines after which a write fails and whether LMTP is spoken, TLS, authentication (one octet each), then
+//! what the server sends.
 #![no_main]
 
 use std::fmt::Debug;
@@ -21,7 +22,7 @@ use libfuzzer_sys::{Corpus, fuzz_target};
 use smtp_fuzz::{PASSWORD, TOKEN, USER, mechanisms, nonce, policy, shows_secret, tls, write};
 use smtp_proto::client::{Authentication, Client, Config, Content, Envelope, Event, RequestId, TlsPolicy};
 use smtp_proto::sasl::{self, Login, Mechanism};
-use smtp_proto::wire::BareNewline;
+use smtp_proto::wire::{BareNewline, Command};
 use smtp_proto::{ApiMisuse, Error, Instant, Machine, PeerFault, Step, TlsError, TlsInfo};
 
 const REQUESTS: usize = 4;
@@ -74,6 +75,15 @@ impl Setup {
         }
     }
 
+    fn lmtp(&self) -> bool {
+        self.interrupt & 32 != 0
+    }
+
+    /// Whether some content is no text.
+    fn binary(&self) -> bool {
+        self.actions.iter().any(|action| action & 7 == 7 && action >> 3 & 3 > 1)
+    }
+
     /// Whether a write fails.
     fn mutes(&self) -> bool {
         self.flags >> 4 & 3 == 3
@@ -88,8 +98,9 @@ impl Setup {
         };
         config.allow_helo = self.flags & 4 == 0;
         if self.flags & 8 != 0 {
-            config.in_flight = 40;
+            (config.in_flight, config.messages_in_flight, config.chunks_in_flight) = (40, 2, 1);
         }
+        config.lmtp = self.lmtp();
         config.tls = self.tls();
         config.authentication = self.authentication();
         config.allow_clear_text_auth = self.auth & 16 != 0;
@@ -107,6 +118,23 @@ fn envelope(variant: u8) -> Envelope {
         _ => &["b@b.example"; 20],
     };
     Envelope::new(if variant == 1 { "" } else { "a@a.example" }, recipients).expect("valid addresses")
+}
+
+/// An envelope that asks for all there is, to two domains.
+fn demanding(variant: u8) -> Envelope {
+    let mut envelope = Envelope::new("a@a.example", ["b@b.example", "c@c.example", "d@b.example"]).expect("addresses");
+    let line = b"MAIL FROM:<> RET=HDRS ENVID=a+2Bb BY=100;N MT-PRIORITY=-3 AUTH=a+3Db@a.example";
+    let Ok(Command::Mail { parameters, .. }) = Command::parse(line) else { panic!("good parameters") };
+    envelope.ret = parameters.ret;
+    envelope.envelope_id = parameters.envelope_id;
+    envelope.deliver_by = parameters.deliver_by;
+    envelope.priority = parameters.priority;
+    envelope.auth = parameters.auth;
+    let line = b"RCPT TO:<a@a> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a+2B@a.example";
+    let Ok(Command::Rcpt { parameters, .. }) = Command::parse(line) else { panic!("good parameters") };
+    envelope.recipients.iter_mut().for_each(|recipient| recipient.parameters = parameters.clone());
+    envelope.binary = variant > 1;
+    envelope
 }
 
 /// Content with a line one octet too long is found out in a stream only when part of it is written.
@@ -177,6 +205,8 @@ struct Run {
     streams: Vec<(RequestId, &'static [u8])>,
     /// Positive replies without which the outcomes told so far would be lies: greeting and hello to begin with.
     needed: usize,
+    /// Each recipient has its own verdict.
+    lmtp: bool,
 }
 
 impl Run {
@@ -216,6 +246,18 @@ impl Run {
                 }
                 Ok(())
             }
+            // `O`, `W`, `_`: with parameters, binary, and binary in pieces
+            7 if variant == 3 => {
+                let streamed = Content::Streamed { size: None };
+                self.client.send(demanding(variant), streamed).map(|id| {
+                    self.expect(id, false);
+                    self.streams.push((id, content(1, true)));
+                })
+            }
+            7 if variant > 0 => {
+                let whole = Bytes::from_static(content(variant, false));
+                self.client.send(demanding(variant), whole).map(|id| self.expect(id, false))
+            }
             _ => Ok(()),
         };
         assert!(matches!(sent, Ok(()) | Err(ApiMisuse::Closed)), "{sent:?}");
@@ -239,7 +281,8 @@ impl Run {
                     let judged = outcome.reply.as_ref().is_some_and(|reply| reply.is_positive());
                     assert!(judged || pending.probe, "accepted without a word: {outcome:?}");
                     // MAIL, each RCPT, and the verdict.
-                    self.needed += 1 + accepted + usize::from(judged);
+                    let verdicts = if self.lmtp && judged { accepted } else { usize::from(judged) };
+                    self.needed += 1 + accepted + verdicts;
                     let needed = self.needed + usize::from(self.client.mechanism().is_some());
                     assert!(positive() >= needed, "{} are too few: {outcome:?}", positive());
                 }
@@ -273,6 +316,7 @@ fn run(setup: &Setup, octets: &[u8], by_octet: bool) -> Seen {
         wanted: None,
         streams: Vec::new(),
         needed: 2,
+        lmtp: setup.lmtp(),
     };
     let watched = !by_octet && setup.auth & 7 != 0;
     let shown = Arc::new(Mutex::new(String::new()));
@@ -416,7 +460,9 @@ fn run(setup: &Setup, octets: &[u8], by_octet: bool) -> Seen {
     }
     assert!(!run.client.output().has_remaining(), "something is left to write");
     assert!(run.pending.iter().all(|pending| pending.outcomes == 1), "not one outcome for each: {events:?}");
-    check_lines(&written, end.is_err());
+    if !setup.binary() {
+        check_lines(&written, end.is_err());
+    }
     Seen { written: written.escape_ascii().to_string(), events, end }
 }
 
@@ -427,7 +473,9 @@ fn contains(octets: &[u8], what: &[u8]) -> bool {
 /// `clear` and `exposed` are how much was written before TLS and before TLS with the right server, if that came.
 fn check_secrecy(setup: &Setup, written: &[u8], clear: Option<usize>, exposed: Option<usize>) {
     let clear = &written[..clear.unwrap_or(written.len())];
-    let harmless = |line: &[u8]| matches!(line, b"EHLO client.example\r\n" | b"STARTTLS\r\n" | b"QUIT\r\n");
+    let harmless = |line: &[u8]| {
+        matches!(line, b"EHLO client.example\r\n" | b"LHLO client.example\r\n" | b"STARTTLS\r\n" | b"QUIT\r\n")
+    };
     match setup.tls() {
         TlsPolicy::None | TlsPolicy::Opportunistic => {}
         TlsPolicy::Required => {
