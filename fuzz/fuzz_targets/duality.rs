@@ -1,8 +1,9 @@
 //! Our client and our server understand each other: whatever a message holds and however the streams between them
-//! are cut, with or without TLS, by whatever mechanism the client authenticates, the server receives this message with
-//! the client's policy applied, all of it and nothing else. With the wrong password it receives nothing.
+//! are cut, with or without TLS, by whatever mechanism the client authenticates, with DATA or in chunks, by SMTP or LMTP,
+//! in one transaction or two, the server receives this message with the client's policy applied, all of it and nothing
+//! else. With the wrong password it receives nothing.
 //!
-//! Input: configuration, pieces, TLS and mechanism (one octet each), then the content of the message.
+//! Input: configuration, pieces, TLS and mechanism, transfer (one octet each), then the content of the message.
 #![no_main]
 
 use std::collections::VecDeque;
@@ -15,7 +16,7 @@ use smtp_fuzz::{Cuts, PASSWORD, TOKEN, USER, applied, mechanisms, nonce, policy,
 use smtp_proto::client::{self, Authentication, Client, Content, Envelope};
 use smtp_proto::sasl::{self, Login, Mechanism};
 use smtp_proto::server::{self, CloseReason, Decision, ResetReason, Server};
-use smtp_proto::wire::BareNewline;
+use smtp_proto::wire::{BareNewline, Capability, Notify, Ret};
 use smtp_proto::{AuthenticationError, Error, Instant, Machine, Step, Unsendable};
 
 /// One side of the connection, with what is on its way to it.
@@ -93,19 +94,57 @@ fn login(mechanism: &'static dyn Mechanism, wrong: bool) -> Login {
     login.expect("a good login").mechanisms([mechanism])
 }
 
+/// How the message goes.
+#[derive(Clone, Copy)]
+struct Transfer(u8);
+
+impl Transfer {
+    fn is_chunked(self) -> bool {
+        self.0 & 1 != 0
+    }
+
+    fn is_lmtp(self) -> bool {
+        self.0 & 2 != 0
+    }
+
+    fn is_binary(self) -> bool {
+        self.0 & 4 != 0
+    }
+
+    /// It has two recipients, and the server takes one at a time.
+    fn is_divided(self) -> bool {
+        self.0 & 8 != 0
+    }
+
+    fn offers_dsn(self) -> bool {
+        self.0 & 16 != 0
+    }
+
+    /// Why nothing of it is sent.
+    fn unsendable(self, streamed: bool, rejected: bool) -> Option<Unsendable> {
+        match () {
+            () if self.is_divided() && streamed => Some(Unsendable::TooManyRecipients { limit: 1 }),
+            () if self.is_binary() && !self.is_chunked() => Some(Unsendable::NeedsExtension("CHUNKING")),
+            () if rejected && !streamed => Some(Unsendable::BareNewline),
+            () => None,
+        }
+    }
+}
+
 fuzz_target!(|data: &[u8]| {
-    let Some(([config, cuts, way], content)) = data.split_first_chunk() else {
+    let Some(([config, cuts, way, transfer], content)) = data.split_first_chunk() else {
         return;
     };
     let (clients, servers) = (policy(*config), policy(config >> 2));
-    let streamed = config & 16 != 0;
-    let wanted = applied(content, clients);
-    let stray = applied(content, BareNewline::Reject).is_none();
+    let (streamed, transfer) = (config & 16 != 0, Transfer(*transfer));
+    let wanted = if transfer.is_binary() { Some(content.to_vec()) } else { applied(content, clients) };
+    let stray = !transfer.is_binary() && applied(content, BareNewline::Reject).is_none();
 
     let mut now = Instant::default();
     let mut config_of_client = client::Config::new("client.example").expect("a valid name");
     config_of_client.bare_newline = clients;
     config_of_client.text_line = usize::MAX;
+    config_of_client.lmtp = transfer.is_lmtp();
     let mechanism = mechanism(*way);
     let wrong = way & 128 != 0;
     let (policy_of_client, policy_of_server, hello) = policies(*way);
@@ -119,6 +158,14 @@ fuzz_target!(|data: &[u8]| {
     config_of_server.bare_newline = servers;
     config_of_server.allow_nul = true;
     config_of_server.pipelining = config & 32 == 0;
+    config_of_server.chunking = transfer.is_chunked();
+    config_of_server.binary_mime = true;
+    config_of_server.lmtp = transfer.is_lmtp();
+    config_of_server.dsn = transfer.offers_dsn();
+    config_of_server.announce_limits = false;
+    if transfer.is_divided() {
+        config_of_server.capabilities.push(Capability::new("LIMITS", "RCPTMAX=1").expect("a capability"));
+    }
     config_of_server.limits.text_line = usize::MAX;
     config_of_server.tls = policy_of_server;
     config_of_server.mechanisms = mechanisms();
@@ -128,7 +175,12 @@ fuzz_target!(|data: &[u8]| {
 
     let mut client = Side::new(Client::new(config_of_client, now), *cuts);
     let mut server = Side::new(Server::new(Arc::new(config_of_server), now), cuts.wrapping_mul(7));
-    let envelope = Envelope::new("a@a.example", ["b@b.example"]).expect("valid addresses");
+    let recipients = ["b@b.example", "c@c.example"];
+    let recipients = if transfer.is_divided() { &recipients[..] } else { &recipients[..1] };
+    let mut envelope = Envelope::new("a@a.example", recipients).expect("valid addresses");
+    envelope.binary = transfer.is_binary();
+    envelope.ret = Some(Ret::Headers);
+    envelope.recipients.iter_mut().for_each(|recipient| recipient.parameters.notify = Some(Notify::NEVER));
     let size = wanted.as_ref().map(|wanted| wanted.len() as u64);
     let message = match streamed {
         true => Content::Streamed { size },
@@ -137,7 +189,7 @@ fuzz_target!(|data: &[u8]| {
     let id = client.machine.send(envelope, message).expect("the session is open");
     client.machine.quit().expect("the session is open");
 
-    let (mut dialogue, mut received, mut refusal, mut messages) = (String::new(), Vec::new(), None, 0);
+    let (mut dialogue, mut received, mut refusal, mut messages) = (String::new(), Vec::new(), None, Vec::new());
     let (mut rest, mut outcomes, mut failure) = (content, Vec::new(), None);
     let mut steps = 0;
     while !(client.over && server.over) {
@@ -190,6 +242,7 @@ fuzz_target!(|data: &[u8]| {
                 // What a lenient reader would see may have more dots than the content.
                 let exact = clients != BareNewline::Pass || !stray;
                 assert!(!exact || mail.parameters.size == size, "{:?} announced, not {size:?}", mail.parameters.size);
+                assert_eq!(mail.parameters.ret.is_some(), transfer.offers_dsn());
                 "mail "
             }
             server::Event::Recipients(_) => "recipient ",
@@ -199,13 +252,14 @@ fuzz_target!(|data: &[u8]| {
                 ""
             }
             server::Event::MessageEnd { .. } => {
-                messages += 1;
+                messages.push(std::mem::take(&mut received));
                 "message "
             }
             server::Event::Reset(ResetReason::Refused(reply)) => {
                 refusal = Some(reply);
                 "refused "
             }
+            server::Event::Reset(ResetReason::Command) => "reset ",
             server::Event::Reset(ResetReason::Closing) => "given-up ",
             server::Event::Closing(CloseReason::Quit) => "quit",
             server::Event::Closing(CloseReason::Disconnected) => "disconnected",
@@ -227,27 +281,38 @@ fuzz_target!(|data: &[u8]| {
     let authenticated = if mechanism.is_some() { "authenticate authenticated " } else { "" };
     let messaging = dialogue.strip_prefix(authenticated).expect("authentication comes before messages");
     assert_eq!(client.machine.mechanism(), mechanism.map(|mechanism| mechanism.name()));
-    let unsendable = Some(Error::Unsendable(Unsendable::BareNewline));
-    match wanted {
-        // Nothing is sent of a message that can be looked through before.
-        None if !streamed => {
-            assert_eq!((outcome.error.as_ref(), failure), (unsendable.as_ref(), None));
-            assert_eq!(messaging, "quit");
-        }
-        None => {
-            assert_eq!((outcome.error.as_ref(), failure), (unsendable.as_ref(), unsendable.clone()));
-            assert_eq!(messaging, "mail recipient data given-up disconnected");
-        }
-        Some(_) if clients == BareNewline::Pass && servers == BareNewline::Reject && stray => {
-            assert!(refusal.is_some() && !outcome.is_delivered() && failure.is_none(), "{outcome:?}");
-            assert_eq!(messaging, "mail recipient data refused quit");
-        }
-        Some(wanted) => {
-            assert!(outcome.is_delivered() && failure.is_none() && messages == 1, "{outcome:?}");
-            assert_eq!(messaging, "mail recipient data message quit");
-            if clients != BareNewline::Pass || !stray {
-                assert_eq!(received.escape_ascii().to_string(), wanted.escape_ascii().to_string());
-            }
+    if let Some(unsendable) = transfer.unsendable(streamed, wanted.is_none()) {
+        assert_eq!((outcome.error.clone(), failure), (Some(unsendable.into()), None));
+        assert_eq!(messaging, "quit");
+        return;
+    }
+    let unsendable: Option<Error> = Some(Unsendable::BareNewline.into());
+    assert_eq!(outcome.left_out.is_empty(), transfer.offers_dsn(), "{outcome:?}");
+    let group = config & 32 == 0 && transfer.is_chunked() && !transfer.is_lmtp();
+    let Some(wanted) = wanted else {
+        // It is found out when part of it may have gone: only chunks can be taken back.
+        let back = transfer.is_chunked();
+        assert_eq!((&outcome.error, failure), (&unsendable, unsendable.clone().filter(|_| !back)));
+        assert_eq!(
+            messaging,
+            if back { "mail recipient reset quit" } else { "mail recipient data given-up disconnected" }
+        );
+        return;
+    };
+    assert_eq!(failure, None);
+    let transactions = recipients.len();
+    if clients == BareNewline::Pass && servers == BareNewline::Reject && stray {
+        assert!(refusal.is_some() && !outcome.is_delivered(), "{outcome:?}");
+        let reset = if transfer.is_chunked() { "reset " } else { "" };
+        assert_eq!(messaging, format!("mail recipient data refused {reset}").repeat(transactions) + "quit");
+        return;
+    }
+    assert!(outcome.is_delivered() && messages.len() == transactions, "{outcome:?}");
+    let reset = if group { "reset " } else { "" };
+    assert_eq!(messaging, format!("mail recipient data message {reset}").repeat(transactions) + "quit");
+    if clients != BareNewline::Pass || !stray {
+        for message in messages {
+            assert_eq!(message.escape_ascii().to_string(), wanted.escape_ascii().to_string());
         }
     }
 });

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::net::{IpAddr, SocketAddr};
 #[cfg(unix)]
 use std::path::Path;
+#[cfg(feature = "socks")]
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -3,8 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -86,7 +85,6 @@ mod tests {
     use crate::adapter::sending::System;
     use std::cell::Cell;
     use std::future::pending;
-    use std::pin::pin;
     use std::task::{Context, Waker};
 
     thread_local! {
