@@ -121,7 +121,10 @@ impl Handler for Ear {
     }
 
     fn reset(&mut self, _: &Session, reason: ResetReason) {
-        self.tell(Heard::Reset(reason));
+        // A client says RSET behind each message in chunks.
+        if reason != ResetReason::Command || self.message != Message::default() {
+            self.tell(Heard::Reset(reason));
+        }
     }
 
     fn closing(&mut self, _: &Session, reason: CloseReason) {
