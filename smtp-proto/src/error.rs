@@ -409,12 +409,12 @@ pub enum Error {
 
 impl Error {
     /// Whether the same may succeed later without any change.
-    pub fn is_temporary(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Refused { reply, .. }
             | Self::Tls(TlsError::Refused(reply))
             | Self::Authentication(AuthenticationError::Refused { reply, .. }) => {
-                reply.severity() == Severity::Temporary
+                reply.severity() == Severity::Transient
             }
             Self::Tls(_) | Self::Authentication(_) => false,
             Self::ServiceClosing { .. } | Self::Disconnected { .. } | Self::Timeout { .. } => true,

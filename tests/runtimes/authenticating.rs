@@ -154,7 +154,7 @@ fn a_wrong_password_is_refused(runtime: Runtime) {
         let Error::Smtp { source: SessionError::Authentication(source), .. } = &error else { panic!("{error:?}") };
         let AuthenticationError::Refused { mechanism: tried, reply, .. } = source else { panic!("{source:?}") };
         assert_eq!((&**tried, &*reply.to_string()), (mechanism.name(), "535 5.7.8 Authentication credentials invalid"));
-        assert!(!error.is_temporary() && error.to_string().contains("535 5.7.8"), "{error}");
+        assert!(!error.is_transient() && error.to_string().contains("535 5.7.8"), "{error}");
         let seen = server.session();
         let failures: Vec<_> = seen.iter().filter(|seen| matches!(seen, Seen::AuthenticationFailed(_))).collect();
         let [Seen::AuthenticationFailed(failure)] = failures[..] else { panic!("{seen:?}") };

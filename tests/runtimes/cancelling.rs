@@ -228,7 +228,7 @@ async fn dropped_everywhere<C: Client>(server: &Server, config: client::Config, 
             }
             Err(error) => {
                 // Half of the content cannot be taken back; the next message may go over another connection.
-                assert!(matches!(error, Error::Over { .. }) && error.is_temporary(), "{facts}: {error}");
+                assert!(matches!(error, Error::Over { .. }) && error.is_transient(), "{facts}: {error}");
                 assert!(way == Way::Streamed && dropped.asked && dropped.first.is_none(), "{facts}");
                 assert!(firsts.is_empty() && seconds.is_empty(), "{facts}");
             }

@@ -119,9 +119,9 @@ fn a_certificate_that_is_no_good_is_told_by_what_is_wrong_with_it(runtime: Runti
     assert!(matches!(for_clients.0, TlsProblem::Certificate(_)), "{for_clients:?}");
     assert!(for_clients.1.contains("certificate is no good"), "{}", for_clients.1);
     for temporary in [expired.0, early.0] {
-        assert!(temporary.is_temporary());
+        assert!(temporary.is_transient());
     }
-    assert!(!for_clients.0.is_temporary());
+    assert!(!for_clients.0.is_transient());
 }
 
 fn a_certificate_is_for_the_name_that_was_meant(runtime: Runtime) {

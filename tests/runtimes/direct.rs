@@ -118,8 +118,8 @@ fn each_domain_gets_its_copy_at_the_first_host_that_takes_it(runtime: Runtime) {
             &no_address,
         ]
     );
-    assert!(report.outcome.recipients[8].is_temporary());
-    assert!(report.outcome.recipients[3..8].iter().all(|outcome| !outcome.is_temporary()));
+    assert!(report.outcome.recipients[8].is_transient());
+    assert!(report.outcome.recipients[3..8].iter().all(|outcome| !outcome.is_transient()));
     assert_eq!(mailer.health().connections, 2);
     mailer.close();
     for (server, recipients) in [(good, &["one@a.test", "three@A.test"][..]), (other, &["two@b.test"])] {

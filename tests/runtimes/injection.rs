@@ -138,7 +138,7 @@ fn a_client_takes_no_reply_that_comes_with_the_220(runtime: Runtime) {
             let Error::Smtp { source, .. } = &error else { panic!("{injected:?}: {error:?}") };
             assert_eq!(*source, SessionError::Peer(PeerFault::BehindStartTls), "{injected:?}");
             assert!(error.to_string().contains("octets in clear where TLS has to begin"), "{error}");
-            assert!(!error.is_temporary() && !error.is_timeout());
+            assert!(!error.is_transient() && !error.is_timeout());
             // The client is silent from then on, in clear and otherwise.
             assert_eq!(joined(server), b"", "{injected:?}");
         }
@@ -242,7 +242,7 @@ fn a_client_that_must_have_tls_says_nothing_without(runtime: Runtime) {
             (Some(refusal), TlsError::Refused(reply)) => {
                 assert_eq!(reply.to_string(), refusal);
                 assert!(error.to_string().contains(refusal), "{error}");
-                assert_eq!(error.is_temporary(), refusal.starts_with('4'));
+                assert_eq!(error.is_transient(), refusal.starts_with('4'));
             }
             _ => panic!("{refusal:?}: {error:?}"),
         }

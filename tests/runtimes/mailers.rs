@@ -236,7 +236,7 @@ fn a_server_that_is_not_there_is_told_as_it_is(runtime: Runtime) {
     (policies.retry.first_delay, policies.retry.attempts) = (Duration::from_millis(1), 3);
     let mailer = Mailer::new(runtime, client_config(), url.endpoint().clone(), policies).unwrap();
     match mailer.send(envelope("jane", &["joe"]), content(1)) {
-        Err(error @ Error::Connect { .. }) => assert!(error.is_temporary()),
+        Err(error @ Error::Connect { .. }) => assert!(error.is_transient()),
         other => panic!("{other:?}"),
     }
     let health = mailer.health();

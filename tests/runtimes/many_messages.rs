@@ -131,7 +131,7 @@ fn messages_behind_the_end_of_a_session_are_left_alone(runtime: Runtime) {
     let before: Vec<&Outcome> = before.iter().map(|outcome| outcome.as_ref().unwrap()).collect();
     assert!(before[0].is_delivered() && before[1].is_delivered());
     assert!(before[2..].iter().all(|outcome| outcome.verdict() == Verdict::Refused), "{before:?}");
-    assert!(before[2..].iter().all(|outcome| outcome.recipients[0].is_temporary()), "{before:?}");
+    assert!(before[2..].iter().all(|outcome| outcome.recipients[0].is_transient()), "{before:?}");
     assert!(mailer.is_over());
     thread.join().unwrap();
 }

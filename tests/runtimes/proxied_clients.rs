@@ -120,7 +120,7 @@ fn what_a_proxy_refuses_is_told(runtime: Runtime) {
     let (address, thread) = proxy(None, false);
     match send(runtime, Socks5::new(&address)) {
         Err(error @ Error::Proxy { .. }) => {
-            assert!(error.is_temporary());
+            assert!(error.is_transient());
             let text = error.to_string();
             assert!(text.starts_with(&format!("cannot connect to mail.invalid:2525 through {address}: ")), "{text}");
         }

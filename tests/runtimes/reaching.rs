@@ -76,7 +76,7 @@ fn lmtp_over_a_unix_socket_has_a_verdict_for_each_recipient(runtime: Runtime) {
     service.shut_down();
     service.wait();
     match connect_url(runtime, &url).err() {
-        Some(error @ Error::ConnectUnix { .. }) => assert!(error.is_temporary() && !error.is_permanent()),
+        Some(error @ Error::ConnectUnix { .. }) => assert!(error.is_transient() && !error.is_permanent()),
         other => panic!("{other:?}"),
     }
 }
@@ -148,7 +148,7 @@ fn a_server_that_does_not_answer_is_given_up(runtime: Runtime) {
     };
     let brief = Connecting { timeout: Some(Duration::from_millis(50)), ..connecting(None) };
     match connect(runtime, &silent.address.to_string(), client_config(), brief).err() {
-        Some(error @ Error::Connect { .. }) => assert!(error.is_timeout() && error.is_temporary(), "{error}"),
+        Some(error @ Error::Connect { .. }) => assert!(error.is_timeout() && error.is_transient(), "{error}"),
         other => panic!("{other:?}"),
     }
 }

@@ -172,7 +172,7 @@ fn a_client_notices_that_a_reply_was_cut_off(runtime: Runtime) {
         let error = mailer.command("NOOP").unwrap_err();
         assert_eq!(error.tls_problem(), Some(&TlsProblem::Truncated), "{half:?}: {error:?}");
         assert!(error.to_string().contains("without notice (close_notify)"), "{error}");
-        assert!(error.is_temporary() && mailer.is_over());
+        assert!(error.is_transient() && mailer.is_over());
         // It stays so.
         assert!(matches!(mailer.command("NOOP"), Err(Error::Over { .. })));
         drop(mailer);
@@ -357,7 +357,7 @@ fn a_client_does_not_wait_for_a_handshake_for_ever(runtime: Runtime) {
             let mut config = client_policy(policy);
             config.timeouts.handshake = SHORT;
             let error = connect_secured(runtime, &address, config).err().expect("no session");
-            assert!(error.is_timeout() && error.is_temporary(), "{error:?}");
+            assert!(error.is_timeout() && error.is_transient(), "{error:?}");
             let Error::Smtp { source, .. } = &error else { panic!("{error:?}") };
             assert_eq!(*source, SessionError::Timeout { phase: Phase::Handshake });
             let said = joined(server);

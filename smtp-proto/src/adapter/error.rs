@@ -155,7 +155,7 @@ impl Error {
     }
 
     /// Whether the same may succeed later without any change.
-    pub fn is_temporary(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Resolve { .. }
             | Self::Connect { .. }
@@ -163,11 +163,11 @@ impl Error {
             | Self::Proxy { .. }
             | Self::Io { .. }
             | Self::Over { .. } => true,
-            Self::Smtp { source, .. } => source.is_temporary(),
-            Self::Tls { problem, .. } => problem.is_temporary(),
+            Self::Smtp { source, .. } => source.is_transient(),
+            Self::Tls { problem, .. } => problem.is_transient(),
             Self::Undelivered(report) => {
                 let mut failed = report.outcome.recipients.iter().filter(|recipient| !recipient.is_accepted());
-                failed.all(RecipientOutcome::is_temporary)
+                failed.all(RecipientOutcome::is_transient)
             }
             Self::Content(_) | Self::MailerClosed | Self::Url(_) | Self::Argument(_) => false,
         }
@@ -175,7 +175,7 @@ impl Error {
 
     /// Whether the same fails again unless something is changed: the message, the login, the configuration.
     pub fn is_permanent(&self) -> bool {
-        !self.is_temporary()
+        !self.is_transient()
     }
 
     /// Whether a deadline passed.
@@ -196,7 +196,7 @@ impl Error {
         match self {
             Self::Smtp { source, .. } | Self::Over { source, .. } => source.clone(),
             Self::Io { phase, .. } => SessionError::Disconnected { phase: *phase },
-            Self::Tls { problem, .. } if problem.is_temporary() => {
+            Self::Tls { problem, .. } if problem.is_transient() => {
                 SessionError::Disconnected { phase: Phase::Handshake }
             }
             Self::Tls { .. } => TlsError::Handshake.into(),

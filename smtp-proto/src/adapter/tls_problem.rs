@@ -64,7 +64,7 @@ impl TlsProblem {
 
     /// Whether the same may succeed later without any change on this side: a certificate is renewed, a connection
     /// holds.
-    pub fn is_temporary(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         matches!(self, Self::Expired | Self::NotYetValid | Self::HandshakeLost | Self::Truncated)
     }
 }

@@ -494,7 +494,7 @@ impl Client {
         }
         // What is wrong with one message, or was said about it, says nothing about those that have not begun.
         let of_one_message = matches!(error, Error::Unsendable(_));
-        let shared = matches!(self.state, State::Opening | State::Handshake) || error.is_temporary() && !of_one_message;
+        let shared = matches!(self.state, State::Opening | State::Handshake) || error.is_transient() && !of_one_message;
         let others = if shared { error.clone() } else { Error::GivenUp };
         let begun = |request: &Request| match &request.kind {
             RequestKind::Transaction(transaction) => transaction.stage != Stage::Mail,

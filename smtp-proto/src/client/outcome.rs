@@ -96,13 +96,13 @@ impl RecipientOutcome {
     }
 
     /// Whether the same may succeed later.
-    pub fn is_temporary(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Accepted(_) => false,
             // RFC 5321 section 4.5.3.1.10: too many recipients, whatever the first digit says.
             Self::Refused { phase: Phase::Rcpt, reply } if reply.code().value() == 552 => true,
-            Self::Refused { reply, .. } => reply.severity() == Severity::Temporary,
-            Self::Failed(error) => error.is_temporary(),
+            Self::Refused { reply, .. } => reply.severity() == Severity::Transient,
+            Self::Failed(error) => error.is_transient(),
             Self::Unknown(_) => true,
         }
     }

@@ -74,7 +74,7 @@ impl Purpose {
     fn allows(self, severity: Severity) -> bool {
         match (self, severity) {
             (Self::Behind(_), severity) => severity == Severity::Positive,
-            (Self::Command(_) | Self::Auth, _) | (_, Severity::Temporary | Severity::Permanent) => true,
+            (Self::Command(_) | Self::Auth, _) | (_, Severity::Transient | Severity::Permanent) => true,
             (Self::Data(_), severity) => severity == Severity::Intermediate,
             (_, severity) => severity == Severity::Positive,
         }

@@ -278,7 +278,7 @@ impl Client {
             Severity::Intermediate | Severity::Positive => {
                 self.fail(PeerFault::UnexpectedReply { phase: Phase::Auth, reply }.into());
             }
-            Severity::Temporary | Severity::Permanent => self.turned_down(exchange, reply),
+            Severity::Transient | Severity::Permanent => self.turned_down(exchange, reply),
         }
     }
 
@@ -332,7 +332,7 @@ impl Client {
 
     fn turned_down(&mut self, exchange: Exchange, reply: Reply) {
         let mechanism = exchange.mechanism.name().to_string();
-        let temporary = reply.severity() == Severity::Temporary;
+        let temporary = reply.severity() == Severity::Transient;
         if let Some(fault) = exchange.cancelled {
             return self.give_up(Error::Authentication(AuthenticationError::Fault { mechanism, fault }));
         }

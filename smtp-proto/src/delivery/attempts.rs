@@ -184,7 +184,7 @@ fn turn(outcome: &RecipientOutcome, progress: bool, first: bool, retry: &Retry) 
         // A new session takes more; but one that takes nothing from the beginning is no progress.
         RecipientOutcome::Failed(Error::SessionUsedUp) if progress || first => Turn::Next,
         outcome if progress && is_one_too_many(outcome) => Turn::Next,
-        outcome => turn(outcome.is_temporary()),
+        outcome => turn(outcome.is_transient()),
     }
 }
 
@@ -372,7 +372,7 @@ mod tests {
                     let before = seen.entry(recipient.to_string()).or_default();
                     let over = |one: &RecipientOutcome| match one {
                         RecipientOutcome::Unknown(_) => !resend_unknown,
-                        one => !one.is_temporary(),
+                        one => !one.is_transient(),
                     };
                     prop_assert!(!before.iter().any(over), "{recipient}: {before:?}");
                     before.push(one.clone());

@@ -80,7 +80,7 @@ impl Server {
     /// RCPT, and those behind it that are there already.
     pub(super) fn rcpt(&mut self, forward_path: ForwardPath, parameters: RecipientParameters, rx: &mut BytesMut) {
         if let Some(refusal) = self.rcpt_refusal(&forward_path, &parameters, 0) {
-            let limit = refusal.severity() == Severity::Temporary;
+            let limit = refusal.severity() == Severity::Transient;
             if limit {
                 self.session.note_refusal();
             }

@@ -287,7 +287,7 @@ impl Server {
             Decision::Reply(reply) if reply.closes_connection() => {
                 return self.end(CloseReason::Decision, Some(&reply));
             }
-            Decision::Reply(reply) if reply.severity() == crate::wire::Severity::Temporary => {
+            Decision::Reply(reply) if reply.severity() == crate::wire::Severity::Transient => {
                 // Nobody knows whether they are wrong.
                 self.flush = true;
                 return self.junk(&reply);

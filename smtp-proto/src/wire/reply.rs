@@ -25,7 +25,7 @@ pub enum Severity {
     /// 3yz: go on.
     Intermediate,
     /// 4yz: not now; the same may succeed later.
-    Temporary,
+    Transient,
     /// 5yz: no; the same will fail again.
     Permanent,
 }
@@ -46,7 +46,7 @@ impl ReplyCode {
         match self.0 / 100 {
             2 => Severity::Positive,
             3 => Severity::Intermediate,
-            4 => Severity::Temporary,
+            4 => Severity::Transient,
             _ => Severity::Permanent,
         }
     }
@@ -586,7 +586,7 @@ mod tests {
         assert_eq!((reply.code().value(), reply.text()), (250, ""));
         assert_eq!(read(b"250 \r\n").unwrap().unwrap().text(), "");
         assert_eq!(read(b"299 odd\r\n").unwrap().unwrap().severity(), Severity::Positive);
-        assert_eq!(read(b"455 odd\r\n").unwrap().unwrap().severity(), Severity::Temporary);
+        assert_eq!(read(b"455 odd\r\n").unwrap().unwrap().severity(), Severity::Transient);
         let reply = read(b"250-2.1.0 a\r\n250-2.1.0 b\r\n250 2.1.0 c\r\n").unwrap().unwrap();
         assert_eq!(reply.text(), "a\nb\nc");
         assert_eq!(reply.enhanced().unwrap().to_string(), "2.1.0");

@@ -265,13 +265,13 @@ fn exit_code(result: &Result<Outcome, Error>) -> u8 {
     match result {
         Ok(outcome) if outcome.is_delivered() => 0,
         Ok(Outcome { error: Some(smtp_proto::Error::Peer(_)), .. }) => 76,
-        Ok(outcome) if outcome.recipients.iter().any(RecipientOutcome::is_temporary) => TRY_AGAIN,
+        Ok(outcome) if outcome.recipients.iter().any(RecipientOutcome::is_transient) => TRY_AGAIN,
         Ok(_) => REFUSED,
         Err(Error::Resolve { .. }) => 68,
         Err(Error::Content(_)) => 66,
         Err(Error::Smtp { source: smtp_proto::Error::Peer(_), .. }) => 76,
         Err(error) if error.tls_problem().is_some_and(TlsProblem::is_about_certificate) => NOT_PERMITTED,
-        Err(error) if error.is_temporary() => TRY_AGAIN,
+        Err(error) if error.is_transient() => TRY_AGAIN,
         Err(Error::Smtp { source: smtp_proto::Error::Authentication(_) | smtp_proto::Error::Tls(_), .. }) => {
             NOT_PERMITTED
         }

@@ -2,14 +2,13 @@
 
 mod options;
 mod parse;
+mod percent;
 
 use alloc::string::{String, ToString};
 use core::fmt;
 use core::net::IpAddr;
 use core::str::FromStr;
 use core::time::Duration;
-
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::pool::PoolPolicy;
 use super::rate::RateLimit;
@@ -244,7 +243,6 @@ impl FromStr for Url {
 /// Without options, and with `***` for the password.
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
         f.write_str(match self.scheme {
             Scheme::Smtp => "smtp://",
             Scheme::Smtps => "smtps://",
@@ -252,11 +250,11 @@ impl fmt::Display for Url {
             Scheme::LmtpUnix => "lmtp+unix://",
         })?;
         if let Some(login) = &self.login {
-            write!(f, "{}:***@", utf8_percent_encode(login.username(), ESCAPED))?;
+            write!(f, "{}:***@", percent::Encoded(login.username(), b""))?;
         }
         match &self.endpoint {
             Endpoint::Tcp { host, port } => write!(f, "{host}:{port}"),
-            Endpoint::Unix(path) => utf8_percent_encode(path, const { &ESCAPED.remove(b'/') }).fmt(f),
+            Endpoint::Unix(path) => percent::Encoded(path, b"/").fmt(f),
         }
     }
 }

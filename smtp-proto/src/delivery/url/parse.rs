@@ -5,10 +5,8 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 
-use percent_encoding::percent_decode_str;
-
 use super::options::Options;
-use super::{Endpoint, Host, InvalidUrl, Scheme, Url};
+use super::{Endpoint, Host, InvalidUrl, Scheme, Url, percent};
 use crate::sasl::Login;
 
 /// The longest domain name, in octets as it is written (RFC 1035 section 2.3.4).
@@ -128,14 +126,6 @@ pub(super) fn decoded_text(text: &str) -> Result<String, InvalidUrl> {
     String::from_utf8(decoded(text)?).map_err(|_| InvalidUrl::Escape)
 }
 
-/// In one allocation: what is decoded may be a password, of which no copy is to stay behind.
 fn decoded(text: &str) -> Result<Vec<u8>, InvalidUrl> {
-    let is_escape =
-        |behind: &str| matches!(behind.as_bytes(), [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit());
-    if !text.split('%').skip(1).all(is_escape) {
-        return Err(InvalidUrl::Escape);
-    }
-    let mut octets = Vec::with_capacity(text.len());
-    octets.extend(percent_decode_str(text));
-    Ok(octets)
+    percent::decode(text).ok_or(InvalidUrl::Escape)
 }

@@ -205,7 +205,7 @@ fn is_stored(sink: &str) -> Result<bool, &'static str> {
 
 /// `ADDRESS=REPLY`, where both may hold a `=`.
 fn refusal(text: &str) -> Result<(ForwardPath, Reply), &'static str> {
-    let refuses = |reply: &Reply| matches!(reply.severity(), Severity::Temporary | Severity::Permanent);
+    let refuses = |reply: &Reply| matches!(reply.severity(), Severity::Transient | Severity::Permanent);
     text.match_indices('=')
         .find_map(|(at, _)| Some((text.get(..at)?.parse().ok()?, text.get(at + 1..)?.parse().ok().filter(refuses)?)))
         .ok_or("ADDRESS=REPLY, for example 'a@b.test=550 5.1.1 No such user'")
