@@ -159,6 +159,8 @@ pub struct Client {
     amid_reply: bool,
     /// Waiting begins anew with the next step.
     restart: bool,
+    /// The application has been dealing with an event since the last step: that is not the server's time.
+    away: bool,
     now: Instant,
     /// When what is waited for now began to be waited for.
     since: Instant,
@@ -237,6 +239,7 @@ impl Client {
             mute: false,
             amid_reply: false,
             restart: false,
+            away: false,
             now,
             since: now,
             heard: now,
@@ -567,10 +570,14 @@ impl Machine for Client {
     type Event = Event;
 
     fn step(&mut self, now: Instant, rx: &mut BytesMut) -> Result<Step<Event>, Error> {
+        if core::mem::take(&mut self.away) {
+            self.since = self.since.after(now.duration_since(self.now));
+        }
         self.now = now;
         self.watch();
         loop {
             if let Some(event) = self.events.pop_front() {
+                self.away = true;
                 return Ok(Step::Event(event));
             }
             match &self.state {

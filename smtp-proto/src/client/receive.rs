@@ -197,7 +197,7 @@ impl Client {
             None => self.current().filter(|transaction| transaction.stage == Stage::Content),
         };
         let error = match sending {
-            Some(transaction) if !reply.is_positive() => {
+            Some(transaction) if matches!(reply.severity(), Severity::Transient | Severity::Permanent) => {
                 transaction.refused(Phase::Content, reply.clone());
                 // What was sent of the message cannot be taken back, so nothing else can be sent either.
                 Error::ServiceClosing { phase: Phase::Content, reply }
