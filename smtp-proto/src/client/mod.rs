@@ -155,6 +155,8 @@ pub struct Client {
     input_ended: bool,
     /// Nothing can be written any more.
     mute: bool,
+    /// The server said that it closes, and has not done so yet.
+    farewell: Option<Error>,
     /// Part of a reply is there.
     amid_reply: bool,
     /// Waiting begins anew with the next step.
@@ -237,6 +239,7 @@ impl Client {
             events: VecDeque::new(),
             input_ended: false,
             mute: false,
+            farewell: None,
             amid_reply: false,
             restart: false,
             away: false,
@@ -610,9 +613,13 @@ impl Machine for Client {
             }
             let phase = self.phase();
             if self.input_ended {
-                self.end_of_input(Error::Disconnected { phase });
+                match self.farewell.take() {
+                    Some(farewell) => self.reach_no_further(farewell),
+                    None => self.end_of_input(Error::Disconnected { phase }),
+                }
             } else if self.is_overdue() {
                 let error = if self.mute { Error::Disconnected { phase } } else { Error::Timeout { phase } };
+                let error = self.farewell.take().unwrap_or(error);
                 self.end_of_input(error);
             } else if self.mute {
                 return Ok(Step::Read);
