@@ -34,9 +34,9 @@ impl Mailer {
 
     /// Without a relay: to the mail exchangers of each recipient's domain, at port 25 (RFC 5321 section 5.1).
     ///
-    /// The hosts of a domain are tried in their order until one takes the session; the domains of a message one after the
-    /// other. Each message has connections of its own, as many at a time as the policy of the pool allows. The name of the
-    /// client in the connector's configuration tells whether this host is among those of a domain.
+    /// The hosts of a domain are tried in their order until one takes the session; the domains of a message side
+    /// by side. Each message has connections of its own, as many at a time as the policy of the pool allows. The name of
+    /// the client in the connector's configuration tells whether this host is among those of a domain.
     ///
     /// Few mail exchangers have certificates that can be verified: consider
     /// [`TlsPolicy::Opportunistic`](smtp_proto::client::TlsPolicy).
