@@ -78,7 +78,9 @@ impl Connector {
         Self(self.0.proxy(proxy))
     }
 
-    /// Hands every command and reply of the sessions to `tap`.
+    /// Hands every command and reply of the sessions to `tap`, such as
+    /// [`to_writer`](smtp_proto::transcript::to_writer), without what is secret. The sessions of all clones share it;
+    /// [`Entry::session`] tells them apart.
     #[must_use]
     pub fn transcript(self, tap: impl FnMut(Entry<'_>) + Send + 'static) -> Self {
         Self(self.0.transcript(tap))
