@@ -79,7 +79,7 @@ pub async fn send(
     url: &str,
     from: &str,
     to: impl IntoIterator<Item = impl AsRef<str>>,
-    message: impl Into<Bytes>,
+    message: impl AsRef<[u8]>,
 ) -> Result<Report, Error> {
     sending::send::<AsyncStd, _>(url, from, to, message).await
 }

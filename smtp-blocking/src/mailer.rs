@@ -113,7 +113,7 @@ pub fn send(
     url: &str,
     from: &str,
     to: impl IntoIterator<Item = impl AsRef<str>>,
-    message: impl Into<Bytes>,
+    message: impl AsRef<[u8]>,
 ) -> Result<Report, Error> {
     finished(sending::send::<Threads, _>(url, from, to, message))
 }

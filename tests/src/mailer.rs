@@ -113,7 +113,7 @@ impl Mailer {
 ///
 /// # Errors
 /// As the adapters' `send`.
-pub fn send(runtime: Runtime, url: &str, from: &str, to: &[&str], message: impl Into<Bytes>) -> Result<Report, Error> {
+pub fn send(runtime: Runtime, url: &str, from: &str, to: &[&str], message: impl AsRef<[u8]>) -> Result<Report, Error> {
     match runtime {
         Runtime::Tokio => {
             let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Content)?;

@@ -16,10 +16,10 @@ pub async fn send<R: Runtime, T: AsRef<str>>(
     url: &str,
     from: &str,
     to: impl IntoIterator<Item = T>,
-    message: impl Into<Bytes>,
+    message: impl AsRef<[u8]>,
 ) -> Result<Report, Error> {
     let mailer = Mailer::<R>::from_url(url)?;
-    let report = mailer.send(Envelope::new(from, to)?, message).await;
+    let report = mailer.send(Envelope::new(from, to)?, Bytes::copy_from_slice(message.as_ref())).await;
     mailer.close().await;
     Error::unless_delivered(report?)
 }
