@@ -164,8 +164,8 @@ impl<S: Stream> Client<S> {
     /// Sends a message that is in memory.
     ///
     /// # Errors
-    /// When the session was over before. Else the outcome tells what became of the message, also when the session
-    /// fails under it.
+    /// When the session was over before, or the envelope is no possible one. Else the outcome tells what became of the
+    /// message, also when the session fails under it.
     pub fn send(&mut self, envelope: Envelope, content: impl Into<Bytes>) -> Result<Outcome, Error> {
         finished(self.0.send(envelope, content))
     }

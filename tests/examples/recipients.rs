@@ -16,8 +16,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (recipient, outcome) in envelope.recipients.iter().zip(&outcome.recipients) {
         match outcome {
             RecipientOutcome::Accepted(_) => println!("{recipient} has it"),
-            refused if refused.is_transient() => println!("{recipient} later: {refused}"),
             RecipientOutcome::Unknown(error) => println!("{recipient} may have it: {error}"),
+            refused if refused.is_transient() => println!("{recipient} later: {refused}"),
             refused => println!("{recipient} never: {refused}"),
         }
     }

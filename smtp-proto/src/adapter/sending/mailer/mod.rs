@@ -28,7 +28,7 @@ use direct::AnyResolver;
 use observer::Observers;
 use places::{Connection, Lease, Places};
 
-/// Sends messages to one server, from as many tasks or threads as there are. Clones are the same.
+/// Sends messages from as many tasks or threads as there are, to one server or to mail exchangers. Clones are the same.
 ///
 /// It keeps connections and hands them to who asked first, tries again what failed for now, and keeps to a rate, as its
 /// [`Policies`] say. A message that is dropped half-way, while it waits or while it is sent, takes its connection with it:
@@ -102,8 +102,8 @@ impl<R: Runtime> Mailer<R> {
     /// Sends a message, in as many attempts as it takes and the policy allows; what became of it for each recipient.
     ///
     /// # Errors
-    /// When no attempt reached the server's verdict on any recipient: what the last attempt failed with. And when the
-    /// mailer was closed before, or the envelope is no possible one.
+    /// When no attempt had a session with a server: what the last one failed with. And when the mailer was closed before,
+    /// or the envelope is no possible one. All else is in the report.
     pub async fn send(&self, envelope: Envelope, content: impl Into<Bytes>) -> Result<Report, Error> {
         let shared = &*self.shared;
         let _under_way = shared.observers.under_way();
