@@ -11,6 +11,7 @@ use lettre::message::Mailbox;
 use lettre::{Message, Transport};
 use smtp_blocking::{Handle, Handler, LettreTransport, Server};
 use smtp_proto::adapter::Error;
+use smtp_proto::client::RecipientOutcome;
 use smtp_proto::server::{Config, Decision, Mail, Recipient, Session};
 use smtp_proto::wire::Reply;
 
@@ -119,7 +120,7 @@ fn one_refused_recipient_of_several_is_an_error_that_tells_who_has_it() {
     let envelope = Envelope::new(Some("jane@example.org".parse().unwrap()), to.to_vec()).unwrap();
     match transport.send_raw(&envelope, b"Subject: Hi\r\n") {
         Err(Error::Undelivered(report)) => {
-            let accepted: Vec<bool> = report.outcome.recipients.iter().map(|one| one.is_accepted()).collect();
+            let accepted: Vec<bool> = report.outcome.recipients.iter().map(RecipientOutcome::is_accepted).collect();
             assert_eq!(accepted, [true, false]);
         }
         other => panic!("{other:?}"),

@@ -178,7 +178,8 @@ impl fmt::Debug for Transcript {
     }
 }
 
-#[cfg(all(test, feature = "std"))]
+#[cfg(test)]
+#[cfg(feature = "std")]
 mod tests {
     use super::*;
     use alloc::string::String;

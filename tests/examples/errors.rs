@@ -19,30 +19,33 @@ fn explain(error: &Error) {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let office = PostOffice::open()?;
-    let send = |url: &str, to: &str| smtp_blocking::send(url, "jane@example.org", [to], "Subject: Hi\n\nHello!\n");
+    let failure = |url: &str, to: &str| {
+        let sent = smtp_blocking::send(url, "jane@example.org", [to], "Subject: Hi\n\nHello!\n");
+        sent.err().ok_or("it was sent")
+    };
 
     // Refused for good.
-    let error = send(&office.url(), "nobody@example.net").unwrap_err();
+    let error = failure(&office.url(), "nobody@example.net")?;
     explain(&error);
     assert!(error.is_permanent() && error.reply().is_some());
 
     // Refused for now. `send` itself would try again, were it not told otherwise.
-    let error = send(&format!("{}&retries=0", office.url()), "busy@example.net").unwrap_err();
+    let error = failure(&format!("{}&retries=0", office.url()), "busy@example.net")?;
     explain(&error);
     let Error::Undelivered(report) = &error else { return Err(error.into()) };
     assert!(error.is_transient() && report.attempts == 1);
 
     // Nobody is there: a port that was free a moment ago.
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let error = send(&format!("smtp://127.0.0.1:{port}?tls=none&retries=0"), "joe@example.net").unwrap_err();
+    let error = failure(&format!("smtp://127.0.0.1:{port}?tls=none&retries=0"), "joe@example.net")?;
     explain(&error);
     assert!(error.is_transient() && error.reply().is_none());
 
     // A mistake of the program: nothing is connected.
-    let error = send("mailto:joe@example.net", "joe@example.net").unwrap_err();
+    let error = failure("mailto:joe@example.net", "joe@example.net")?;
     explain(&error);
     assert!(matches!(error, Error::Url(_)));
-    let error = send(&office.url(), "joe@example.net\r\nRSET").unwrap_err();
+    let error = failure(&office.url(), "joe@example.net\r\nRSET")?;
     explain(&error);
     assert!(matches!(error, Error::Argument(_)));
     Ok(())

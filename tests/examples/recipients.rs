@@ -2,6 +2,7 @@
 
 use smtp_blocking::Client;
 use smtp_proto::client::{Envelope, RecipientOutcome, Verdict};
+use smtp_proto::wire::Reply;
 use smtp_tests::post_office::PostOffice;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             refused => println!("{recipient} never: {refused}"),
         }
     }
-    let enhanced = outcome.recipients[1].reply().and_then(|reply| reply.enhanced());
+    let enhanced = outcome.recipients[1].reply().and_then(Reply::enhanced);
     assert_eq!(enhanced.map(|code| code.to_string()).as_deref(), Some("5.1.1"));
     Ok(())
 }
