@@ -11,7 +11,8 @@ use crate::delivery::Report;
 /// Sends a message to where a URL says, and closes the connection.
 ///
 /// # Errors
-/// When it was not accepted for all its recipients, whatever the reason: [`Error::Undelivered`] has what became of each.
+/// When it was not accepted for all its recipients. [`Error::Undelivered`] has what became of each; other errors say why
+/// there was no session in which to send it.
 pub async fn send<R: Runtime, T: AsRef<str>>(
     url: &str,
     from: &str,
