@@ -33,7 +33,7 @@ pub use handler::Handler;
 #[cfg(feature = "lettre")]
 pub use lettre::LettreTransport;
 pub use listener::Listener;
-pub use mailer::{Mailer, Resolver, send};
+pub use mailer::{Mailer, Reports, Resolver, send};
 pub use server::{Server, serve_connection};
 pub use smtp_proto::adapter::sending::MailObserver;
 #[cfg(feature = "socks")]

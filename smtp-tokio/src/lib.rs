@@ -33,7 +33,7 @@ pub use client::{Client, Connector};
 #[cfg(feature = "lettre")]
 pub use lettre::LettreTransport;
 pub use listener::Listener;
-pub use mailer::{Mailer, send};
+pub use mailer::{Mailer, Reports, send};
 #[cfg(feature = "mx")]
 pub use resolver::DnsResolver;
 pub use runtime::Tokio;

@@ -26,6 +26,7 @@ macro_rules! on_each_runtime {
 }
 
 mod authenticating;
+mod batches;
 mod cancelling;
 mod certificates;
 mod connecting;

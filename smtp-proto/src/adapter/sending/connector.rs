@@ -101,6 +101,19 @@ impl<R> Connector<R> {
         self.config.hello()
     }
 
+    /// Whether a proxy finds the servers.
+    pub(super) fn is_proxied(&self) -> bool {
+        #[cfg(feature = "socks")]
+        return self.proxy.is_some();
+        #[cfg(not(feature = "socks"))]
+        false
+    }
+
+    /// How many messages may be on their way over one connection.
+    pub(super) fn messages_in_flight(&self) -> usize {
+        self.config.messages_in_flight.max(1)
+    }
+
     /// Hands every command and reply of the sessions to `tap`, such as
     /// [`to_writer`](crate::transcript::to_writer), without what is secret. The sessions of all clones share it;
     /// [`Entry::session`] tells them apart.
@@ -117,21 +130,21 @@ impl<R: Runtime> Connector<R> {
     /// # Errors
     /// When no address takes the connection, or the server no session.
     pub async fn connect(self, server: &str) -> Result<Client<R, R::Socket>, Error> {
-        #[cfg(feature = "socks")]
-        if let Some(proxy) = self.proxy.clone() {
-            let socket = self.through(&proxy, server).await?;
-            return self.begin(socket, server).await;
-        }
-        let addresses = addresses::<R>(server).await?;
+        let addresses = if self.is_proxied() { Vec::new() } else { addresses::<R>(server).await? };
         self.connect_to(server, addresses).await
     }
 
-    /// The same for a server whose addresses are known.
+    /// The same for a server whose addresses are known; a proxy needs none.
     pub(super) async fn connect_to(
         self,
         server: &str,
         addresses: Vec<SocketAddr>,
     ) -> Result<Client<R, R::Socket>, Error> {
+        #[cfg(feature = "socks")]
+        if let Some(proxy) = self.proxy.clone() {
+            let socket = self.through(&proxy, server).await?;
+            return self.begin(socket, server).await;
+        }
         let socket = race::<R>(server, addresses, self.source_address, self.connect_timeout).await?;
         self.begin(socket, server).await
     }
