@@ -198,10 +198,11 @@ impl<S: Stream> Client<S> {
         finished(self.0.probe(envelope))
     }
 
-    /// Sends a command as it is.
+    /// Sends a command as it is, for what there is no call for. A negative reply is no error.
     ///
     /// # Errors
-    /// When it cannot be one line of a session, or the session fails.
+    /// When it cannot be one line of a session, or is one that the client gives by itself, such as MAIL or QUIT; and when
+    /// the session fails.
     pub fn command(&mut self, line: &str) -> Result<Reply, Error> {
         finished(self.0.command(line))
     }

@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut policies = Policies::from(&url);
     policies.pool.connections = 3;
     policies.retry.first_delay = Duration::from_millis(10);
-    policies.rate = Some(RateLimit::new(100, Duration::from_secs(1)));
+    policies.rate = Some(RateLimit::new(10_000, Duration::from_secs(60)));
     let mailer = Mailer::new(Connector::from_url(&url)?, url.endpoint().clone(), policies);
     mailer.observe(Watching);
 
@@ -53,9 +53,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         assert!(report?.outcome.is_delivered());
     }
 
+    // A list: the mailer takes the messages as it needs them.
+    let envelopes = (0..100).map(|number| Envelope::new("list@example.org", [format!("joe@{number}.example.net")]));
+    let envelopes: Vec<Envelope> = envelopes.collect::<Result<_, _>>()?;
+    let news = envelopes.into_iter().map(|envelope| (envelope, "Subject: News\n\nHello!\n"));
+    let mut reports = mailer.send_all(news);
+    while let Some((place, report)) = reports.next().await {
+        println!("number {place}: {:?}", report?.outcome.verdict());
+    }
+
     let health = mailer.health();
     println!("{health:?}");
-    assert!(health.sent == 20 && health.retried == 5 && health.connections <= 3);
+    assert!(health.sent == 120 && health.retried == 5);
     mailer.close().await;
     Ok(())
 }

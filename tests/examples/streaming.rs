@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Read, repeat};
 
-use smtp_blocking::Client;
+use smtp_blocking::{Client, Mailer};
 use smtp_proto::client::Envelope;
 use smtp_tests::post_office::PostOffice;
 
@@ -19,14 +19,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // Where the size is known, a server that takes no such message says so before any of it is sent.
     let endless = Cursor::new("Subject: Endless\n\n").chain(repeat(b'!'));
-    let outcome = client.send_from(envelope, endless, Some(10_000_000_000))?;
+    let outcome = client.send_from(envelope.clone(), endless, Some(10_000_000_000))?;
     println!("{}", outcome.recipients[0]);
     assert!(!outcome.recipients[0].is_transient());
 
     client.quit()?;
-    let letters = office.letters();
-    assert_eq!(letters.len(), 1);
-    println!("{} octets arrived", letters[0].content.len());
+
+    // A mailer may try several times, and opens the file for each.
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(&file, "Subject: From a file\n\nHello!\n")?;
+    let mailer = Mailer::from_url(&office.url())?;
+    let report = mailer.send_from(envelope, None, || std::fs::File::open(&file))?;
+    assert!(report.outcome.is_delivered());
+    mailer.close();
+
+    let sizes: Vec<usize> = office.letters().iter().map(|letter| letter.content.len()).collect();
+    println!("messages of {sizes:?} octets arrived");
+    assert_eq!(sizes.len(), 2);
     Ok(())
 }
 

@@ -144,10 +144,11 @@ impl<R: Drives<S>, S> Client<R, S> {
         self.until(|event| event.into_outcome(id)).await
     }
 
-    /// Sends a command as it is.
+    /// Sends a command as it is, for what there is no call for. A negative reply is no error.
     ///
     /// # Errors
-    /// When it cannot be one line of a session, or the session fails.
+    /// When it cannot be one line of a session, or is one that the client gives by itself, such as MAIL or QUIT; and when
+    /// the session fails.
     pub async fn command(&mut self, line: &str) -> Result<Reply, Error> {
         let id = self.request(|machine| machine.command(line))?;
         self.until(|event| event.into_reply(id)).await
