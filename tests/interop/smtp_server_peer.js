@@ -5,7 +5,7 @@
 // "cert" and "key" are PEM files, "user" and "password" may log in,
 // "mechanisms" are offered. With "folder", each message is written to a file in
 // it, nobody has to log in, and the recipients "refused" are; "lmtp" tells
-// whether it speaks LMTP.
+// whether it speaks LMTP, where messages for those that are "full" are refused.
 //
 // First it prints {"event": "listening", "port"}, then, for each message,
 // {"event": "message", "sender", "recipients", "size", "sha256"}, with "tls",
@@ -72,21 +72,25 @@ const server = new SMTPServer({
       if (options.folder) chunks.push(chunk);
     });
     stream.on("end", () => {
-      report({
-        event: "message",
-        sender: session.envelope.mailFrom.address,
-        recipients: session.envelope.rcptTo.map((to) => to.address),
-        ...(options.folder
-          ? { file: store(chunks), dsn: notifications(session.envelope) }
-          : {
-              tls: session.secure,
-              user: session.user.name,
-              mechanism: session.user.mechanism,
-            }),
-        size,
-        sha256: hash.digest("hex"),
-      });
-      done(null, "Taken");
+      const addresses = session.envelope.rcptTo.map((to) => to.address);
+      const recipients = addresses.filter((address) => !isFull(address));
+      if (recipients.length) {
+        report({
+          event: "message",
+          sender: session.envelope.mailFrom.address,
+          recipients,
+          ...(options.folder
+            ? { file: store(chunks), dsn: notifications(session.envelope) }
+            : {
+                tls: session.secure,
+                user: session.user.name,
+                mechanism: session.user.mechanism,
+              }),
+          size,
+          sha256: hash.digest("hex"),
+        });
+      }
+      done(null, options.lmtp ? addresses.map(verdict) : "Taken");
     });
   },
 });
@@ -95,6 +99,12 @@ const notifications = (envelope) => [
   envelope.dsn,
   ...envelope.rcptTo.map((to) => to.dsn || null),
 ];
+
+const isFull = (address) => options.lmtp && options.full.includes(address);
+const verdict = (address) =>
+  isFull(address)
+    ? Object.assign(new Error("Mailbox full"), { responseCode: 552 })
+    : "Taken";
 
 // Clients that go away in the middle of a handshake are none of our business.
 server.on("error", (error) => console.error(error));

@@ -2,9 +2,11 @@
 
 use smtp_proto::client::Outcome;
 
-/// The recipients that every far end knows. Some do not know the last one: those are without SMTPUTF8.
-pub(crate) const KNOWN: [&str; 4] =
-    ["one@example.net", "two@example.net", "three@example.net", "drei-grüße@example.net"];
+/// The recipients that far ends know; those without SMTPUTF8 need not know the last one.
+pub(crate) const KNOWN: [&str; 4] = ["one@example.net", "two@example.net", FULL, "drei-grüße@example.net"];
+
+/// The recipient for whom some refuse each message when they have it, while the others get it.
+pub(crate) const FULL: &str = "full@example.net";
 
 /// The recipient that far ends refuse if they refuse any.
 pub(crate) const UNKNOWN: &str = "unknown@example.net";
@@ -19,13 +21,21 @@ pub(crate) trait FarEnd {
         false
     }
 
+    /// Extensions that it must offer, so that no test passes for want of one.
+    fn offers(&self) -> &'static [&'static str];
+
     /// Whether it refuses [`UNKNOWN`], and nobody else.
     fn refuses_recipients(&self) -> bool {
         true
     }
 
+    /// The code and enhanced code with which it refuses a message for [`FULL`], if it does.
+    fn refuses_for_full(&self) -> Option<Refusal> {
+        None
+    }
+
     /// The code and enhanced code with which it refuses a content that is no message by RFC 5322, if it does.
-    fn refuses_what_has_no_header(&self) -> Option<(u16, &'static str)> {
+    fn refuses_what_has_no_header(&self) -> Option<Refusal> {
         None
     }
 
@@ -47,6 +57,9 @@ pub(crate) trait FarEnd {
     /// How many messages it has, when no more is to come.
     fn count(self: Box<Self>) -> usize;
 }
+
+/// The code and the enhanced code of a reply; that is empty where the server does not announce such codes.
+pub(crate) type Refusal = (u16, &'static str);
 
 /// Parts of a text.
 pub(crate) type Shown = &'static [&'static str];

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use smtp_proto::client::Outcome;
 
-use super::far_end::{FarEnd, KNOWN, Kept, Shown, behind_fields, id_behind, with_crlf};
+use super::far_end::{FarEnd, KNOWN, Kept, Refusal, Shown, behind_fields, id_behind, with_crlf};
 use crate::support::exim::Exim;
 use crate::support::opensmtpd::OpenSmtpd;
 use crate::support::peers;
@@ -44,6 +44,10 @@ impl Holding {
 impl FarEnd for Holding {
     fn server(&self) -> String {
         self.postfix.address.to_string()
+    }
+
+    fn offers(&self) -> &'static [&'static str] {
+        &["PIPELINING", "CHUNKING", "8BITMIME", "SMTPUTF8", "DSN"]
     }
 
     fn notifications(&self) -> Option<[Shown; 2]> {
@@ -96,6 +100,10 @@ pub(crate) fn exim() -> Option<Box<dyn FarEnd>> {
 impl FarEnd for Spooling {
     fn server(&self) -> String {
         self.0.address.to_string()
+    }
+
+    fn offers(&self) -> &'static [&'static str] {
+        &["PIPELINING", "CHUNKING", "8BITMIME", "SMTPUTF8", "DSN"]
     }
 
     /// The header and the body are empty then.
@@ -170,7 +178,11 @@ impl FarEnd for Paused {
         self.0.address.to_string()
     }
 
-    fn refuses_what_has_no_header(&self) -> Option<(u16, &'static str)> {
+    fn offers(&self) -> &'static [&'static str] {
+        &["8BITMIME", "DSN"]
+    }
+
+    fn refuses_what_has_no_header(&self) -> Option<Refusal> {
         Some((550, "5.7.1"))
     }
 

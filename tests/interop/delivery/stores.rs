@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use smtp_proto::client::Outcome;
 use tempfile::TempDir;
 
-use super::far_end::{FarEnd, KNOWN, Kept, Shown, UNKNOWN, behind_fields, with_crlf};
+use super::far_end::{FULL, FarEnd, KNOWN, Kept, Refusal, Shown, UNKNOWN, behind_fields, with_crlf};
 use super::queues::entries;
 use crate::support::dovecot::Dovecot;
 use crate::support::peers;
@@ -58,7 +58,7 @@ fn node() -> Option<Command> {
 impl Script {
     fn start(command: &mut Command, lmtp: bool, notifications: Option<[Shown; 2]>) -> Box<dyn FarEnd> {
         let folder = TempDir::new().expect("a folder");
-        let options = json!({ "folder": folder.path(), "refused": [UNKNOWN], "lmtp": lmtp });
+        let options = json!({ "folder": folder.path(), "refused": [UNKNOWN], "full": [FULL], "lmtp": lmtp });
         // The open stdin keeps it running.
         let mut process = Process::start(command.env("PEER_OPTIONS", options.to_string()), Stdio::piped());
         let listening = next_event(&mut process);
@@ -76,8 +76,19 @@ impl FarEnd for Script {
         self.address.to_string()
     }
 
+    fn offers(&self) -> &'static [&'static str] {
+        match self.notifications {
+            None => &["8BITMIME", "SMTPUTF8"],
+            Some(_) => &["PIPELINING", "8BITMIME", "SMTPUTF8", "DSN"],
+        }
+    }
+
     fn lmtp(&self) -> bool {
         self.lmtp
+    }
+
+    fn refuses_for_full(&self) -> Option<Refusal> {
+        self.lmtp.then_some((552, ""))
     }
 
     fn notifications(&self) -> Option<[Shown; 2]> {
@@ -136,6 +147,10 @@ impl FarEnd for Sink {
         self.address.to_string()
     }
 
+    fn offers(&self) -> &'static [&'static str] {
+        &["PIPELINING", "8BITMIME", "DSN"]
+    }
+
     fn lmtp(&self) -> bool {
         self.lmtp
     }
@@ -182,12 +197,12 @@ struct Maildirs {
 }
 
 pub(crate) fn dovecot() -> Option<Box<dyn FarEnd>> {
-    let (dovecot, address) = Dovecot::start_lmtp(&KNOWN)?;
+    let (dovecot, address) = Dovecot::start_lmtp(&KNOWN, FULL)?;
     Some(Box::new(Maildirs { dovecot, server: address.to_string() }))
 }
 
 pub(crate) fn dovecot_on_a_unix_socket() -> Option<Box<dyn FarEnd>> {
-    let (dovecot, _) = Dovecot::start_lmtp(&KNOWN)?;
+    let (dovecot, _) = Dovecot::start_lmtp(&KNOWN, FULL)?;
     let server = format!("unix:{}", dovecot.socket().display());
     Some(Box::new(Maildirs { dovecot, server }))
 }
@@ -220,8 +235,16 @@ impl FarEnd for Maildirs {
         self.server.clone()
     }
 
+    fn offers(&self) -> &'static [&'static str] {
+        &["PIPELINING", "CHUNKING", "8BITMIME"]
+    }
+
     fn lmtp(&self) -> bool {
         true
+    }
+
+    fn refuses_for_full(&self) -> Option<Refusal> {
+        Some((552, "5.2.2"))
     }
 
     fn kept(&mut self, sender: &str, _: &Outcome) -> Kept {

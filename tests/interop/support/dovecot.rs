@@ -44,16 +44,15 @@ impl Dovecot {
     }
 
     /// One that takes mail for these recipients by LMTP, and its address; it listens on [`Dovecot::socket`], too. The
-    /// mailbox of the last recipient has room for 100 octets. `None` if it is not installed.
-    pub(crate) fn start_lmtp(recipients: &[&str]) -> Option<(Self, SocketAddr)> {
+    /// mailbox of one of them has no room even for the fields that Dovecot adds. `None` if it is not installed.
+    pub(crate) fn start_lmtp(recipients: &[&str], full: &str) -> Option<(Self, SocketAddr)> {
         let dovecot = program("dovecot", "Debian package dovecot-core")?;
         // The program of the protocol is in a package of its own.
         if !Path::new("/usr/lib/dovecot/lmtp").is_file() {
             return peers::skip("Dovecot's lmtp is not installed (needs Debian package dovecot-lmtpd)");
         }
         let folder = folder();
-        let last = recipients.len() - 1;
-        let users = recipients.iter().enumerate().map(|(index, user)| match index == last {
+        let users = recipients.iter().map(|&user| match user == full {
             true => format!("{user}::::::: userdb_quota_rule=*:bytes=100\n"),
             false => format!("{user}:::::::\n"),
         });
