@@ -22,7 +22,7 @@ impl Dovecot {
     /// One that does nothing but authenticate for Postfix. `None` if it is not installed. `mechanisms` are in lower
     /// case, with blanks between them.
     pub(crate) fn start(user: &str, password: &str, mechanisms: &str) -> Option<Self> {
-        let dovecot = program("dovecot", "Debian package dovecot-core")?;
+        let dovecot = program()?;
         let folder = folder();
         fs::write(folder.path().join("users"), format!("{user}:{{PLAIN}}{password}\n")).expect("write users");
         // Nobody waits here after a wrong password: neither this client, nor
@@ -46,7 +46,7 @@ impl Dovecot {
     /// One that takes mail for these recipients by LMTP, and its address; it listens on [`Dovecot::socket`], too. The
     /// mailbox of one of them has no room even for the fields that Dovecot adds. `None` if it is not installed.
     pub(crate) fn start_lmtp(recipients: &[&str], full: &str) -> Option<(Self, SocketAddr)> {
-        let dovecot = program("dovecot", "Debian package dovecot-core")?;
+        let dovecot = program()?;
         // The program of the protocol is in a package of its own.
         if !Path::new("/usr/lib/dovecot/lmtp").is_file() {
             return peers::skip("Dovecot's lmtp is not installed (needs Debian package dovecot-lmtpd)");
@@ -100,8 +100,8 @@ impl Dovecot {
     }
 }
 
-fn program(name: &str, package: &str) -> Option<PathBuf> {
-    let found = peers::program(name, package)?;
+fn program() -> Option<PathBuf> {
+    let found = peers::program("dovecot", "Debian package dovecot-core")?;
     if !peers::is_root() {
         return peers::skip("dovecot cannot be started (needs root)");
     }
