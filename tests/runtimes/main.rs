@@ -56,5 +56,6 @@ mod secured_delivery;
 mod secured_ends;
 mod support;
 mod tls;
+mod transcripts;
 mod virtual_mailer;
 mod virtual_time;

@@ -140,13 +140,14 @@ impl Transaction {
     }
 
     /// The same for so many recipients at a time; the content is shared.
-    pub(super) fn divide(self, most: usize, config: &Config) -> Vec<Self> {
+    pub(super) fn divide(mut self, most: usize, config: &Config) -> Vec<Self> {
         let content = self.content.front().cloned();
+        let all = core::mem::take(&mut self.envelope.recipients);
         let part = |recipients: &[Recipient]| {
             let envelope = Envelope { recipients: recipients.to_vec(), ..self.envelope.clone() };
             Self::new(envelope, content.clone().map(Content::Whole), config)
         };
-        self.envelope.recipients.chunks(most.max(1)).map(part).collect()
+        all.chunks(most.max(1)).map(part).collect()
     }
 
     /// The parameters of MAIL: what the server offers and this message needs. `verified`: TLS proved who the server is.
