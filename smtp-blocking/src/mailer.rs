@@ -1,6 +1,7 @@
 //! Mailers: what the adapters share, on threads that wait.
 
-use std::io;
+use std::future::ready;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -44,7 +45,7 @@ impl<T: Resolver> sending::Resolver for Resolving<T> {
     }
 }
 
-/// Sends messages to one server, from as many threads as there are. Clones are the same.
+/// Sends messages from as many threads as there are, to one server or to mail exchangers. Clones are the same.
 ///
 /// It keeps connections and hands them to who asked first, tries again what failed for now, and keeps to a rate, as its
 /// [`Policies`] say.
@@ -62,8 +63,8 @@ impl Mailer {
     /// Without a relay: to the mail exchangers of each recipient's domain, at port 25 (RFC 5321 section 5.1).
     ///
     /// The hosts of a domain are tried in their order until one takes the session; the domains of a message one after the
-    /// other. Each message has connections of its own, as many at a time as the policy of the pool allows. The name of the
-    /// client in the connector's configuration tells whether this host is among those of a domain.
+    /// other. Each message has connections of its own, as many at a time as the policy of the pool allows. The name of
+    /// the client in the connector's configuration tells whether this host is among those of a domain.
     ///
     /// Few mail exchangers have certificates that can be verified: consider
     /// [`TlsPolicy::Opportunistic`](smtp_proto::client::TlsPolicy).
@@ -82,10 +83,37 @@ impl Mailer {
     /// Sends a message, in as many attempts as it takes and the policy allows; what became of it for each recipient.
     ///
     /// # Errors
-    /// When no attempt reached the server's verdict on any recipient: what the last attempt failed with. And when the
-    /// mailer was closed before, or the envelope is no possible one.
+    /// When no attempt had a session with a server: what the last one failed with. And when the mailer was closed before,
+    /// or the envelope is no possible one. All else is in the report.
     pub fn send(&self, envelope: Envelope, content: impl Into<Bytes>) -> Result<Report, Error> {
         finished(self.0.send(envelope, content))
+    }
+
+    /// Sends a message while it is read, such as one in a file: `open` is called for each attempt. `size` is its size with
+    /// CRLF line ends, if that is known.
+    ///
+    /// # Errors
+    /// As [`Mailer::send`]. And when the content cannot be opened or read ([`Error::Content`]): that is not tried again.
+    pub fn send_from<C: Read>(
+        &self,
+        envelope: Envelope,
+        size: Option<u64>,
+        open: impl Fn() -> io::Result<C>,
+    ) -> Result<Report, Error> {
+        finished(self.0.send_from(envelope, size, || ready(open())))
+    }
+
+    /// Sends messages over as many connections as the policy allows, each with a thread of its own, and over each without
+    /// waiting for one before the next, as [`Client::send_all`](crate::Client::send_all) does. Attempts, the rate and
+    /// observers are as with [`Mailer::send`].
+    ///
+    /// The reports come as messages come to their ends, in no order. Messages are taken as they are needed.
+    pub fn send_all<I, C>(&self, messages: I) -> Reports<I::IntoIter>
+    where
+        I: IntoIterator<Item = (Envelope, C)>,
+        C: Into<Bytes>,
+    {
+        Reports(self.0.send_all(messages))
     }
 
     /// How sending goes.
@@ -105,15 +133,37 @@ impl Mailer {
     }
 }
 
+/// What becomes of messages that a mailer sends, as they come to their ends: the place of each among them, counted from 0,
+/// and what [`Mailer::send`] would give.
+///
+/// Messages are taken while reports are waited for: a few more than may be on their way, and 1000 at most that have not
+/// been told of. When this is dropped, messages that have not begun are not sent, and those on their way are given up
+/// with their connections, each as soon as what it waits for at the moment comes, or does not come in time.
+#[must_use = "nothing is sent unless the reports are asked for"]
+pub struct Reports<M>(sending::Reports<Threads, M>);
+
+impl<M, C> Iterator for Reports<M>
+where
+    M: Iterator<Item = (Envelope, C)>,
+    C: Into<Bytes>,
+{
+    type Item = (usize, Result<Report, Error>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        finished(self.0.next())
+    }
+}
+
 /// Sends a message to where a [`Url`](smtp_proto::delivery::Url) says, and closes the connection.
 ///
 /// # Errors
-/// When it was not accepted for all its recipients, whatever the reason: [`Error::Undelivered`] has what became of each.
+/// When it was not accepted for all its recipients. [`Error::Undelivered`] has what became of each; other errors say why
+/// there was no session in which to send it.
 pub fn send(
     url: &str,
     from: &str,
     to: impl IntoIterator<Item = impl AsRef<str>>,
-    message: impl Into<Bytes>,
+    message: impl AsRef<[u8]>,
 ) -> Result<Report, Error> {
     finished(sending::send::<Threads, _>(url, from, to, message))
 }

@@ -26,6 +26,7 @@ macro_rules! on_each_runtime {
 }
 
 mod authenticating;
+mod batches;
 mod cancelling;
 mod certificates;
 mod connecting;
@@ -54,5 +55,6 @@ mod secured_delivery;
 mod secured_ends;
 mod support;
 mod tls;
+mod transcripts;
 mod virtual_mailer;
 mod virtual_time;

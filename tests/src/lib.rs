@@ -7,6 +7,7 @@ pub mod link;
 pub mod maildir;
 pub mod mailer;
 pub mod pair;
+pub mod post_office;
 pub mod recorder;
 pub mod runtime;
 pub mod secrets;

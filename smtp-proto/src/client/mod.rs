@@ -155,13 +155,19 @@ pub struct Client {
     input_ended: bool,
     /// Nothing can be written any more.
     mute: bool,
+    /// The server said that it closes, and has not done so yet.
+    farewell: Option<Error>,
     /// Part of a reply is there.
     amid_reply: bool,
     /// Waiting begins anew with the next step.
     restart: bool,
+    /// The application has been dealing with an event since the last step: that is not the server's time.
+    away: bool,
     now: Instant,
     /// When what is waited for now began to be waited for.
     since: Instant,
+    /// When the server said something last.
+    heard: Instant,
     /// How much had been written when that was last looked at.
     written: u64,
     transcript: Transcript,
@@ -233,10 +239,13 @@ impl Client {
             events: VecDeque::new(),
             input_ended: false,
             mute: false,
+            farewell: None,
             amid_reply: false,
             restart: false,
+            away: false,
             now,
             since: now,
+            heard: now,
             written: 0,
             transcript: Transcript::default(),
         }
@@ -564,10 +573,14 @@ impl Machine for Client {
     type Event = Event;
 
     fn step(&mut self, now: Instant, rx: &mut BytesMut) -> Result<Step<Event>, Error> {
+        if core::mem::take(&mut self.away) {
+            self.since = self.since.after(now.duration_since(self.now));
+        }
         self.now = now;
         self.watch();
         loop {
             if let Some(event) = self.events.pop_front() {
+                self.away = true;
                 return Ok(Step::Event(event));
             }
             match &self.state {
@@ -600,9 +613,13 @@ impl Machine for Client {
             }
             let phase = self.phase();
             if self.input_ended {
-                self.end_of_input(Error::Disconnected { phase });
+                match self.farewell.take() {
+                    Some(farewell) => self.reach_no_further(farewell),
+                    None => self.end_of_input(Error::Disconnected { phase }),
+                }
             } else if self.is_overdue() {
                 let error = if self.mute { Error::Disconnected { phase } } else { Error::Timeout { phase } };
+                let error = self.farewell.take().unwrap_or(error);
                 self.end_of_input(error);
             } else if self.mute {
                 return Ok(Step::Read);

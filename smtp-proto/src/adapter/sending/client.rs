@@ -82,8 +82,8 @@ impl<R: Drives<S>, S> Client<R, S> {
     /// Sends a message that is in memory.
     ///
     /// # Errors
-    /// When the session was over before. Else the outcome tells what became of the message, also when the session
-    /// fails under it.
+    /// When the session was over before, or the envelope is no possible one. Else the outcome tells what became of the
+    /// message, also when the session fails under it.
     pub async fn send(&mut self, envelope: Envelope, content: impl Into<Bytes>) -> Result<Outcome, Error> {
         let content = Content::Whole(content.into());
         let id = self.request(|machine| machine.send(envelope, content))?;

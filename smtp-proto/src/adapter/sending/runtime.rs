@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
-use super::mailer::Housekeeping;
+use super::mailer::Task;
 #[cfg(feature = "socks")]
 use super::socks::Socks5;
 use crate::adapter::Error;
@@ -21,6 +21,10 @@ use crate::client::{Client, Event};
 pub trait System: Copy + Send + Sync + 'static {
     /// A connection to a server.
     type Socket: Send + 'static;
+
+    /// Whether a future holds its thread up while it waits for a connection, so that of two of them on one thread the
+    /// second waits for the first.
+    const BLOCKS: bool = false;
 
     /// The time.
     fn now() -> Instant;
@@ -77,7 +81,7 @@ pub trait Reads<C>: System {
 /// All that clients need of a runtime.
 pub trait Runtime: System + Drives<<Self as System>::Socket> {
     /// Runs this beside everything else.
-    fn spawn(housekeeping: Housekeeping<Self>);
+    fn spawn(task: Task<Self>);
 }
 
 /// A client's machine with its connection.
