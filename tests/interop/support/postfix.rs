@@ -243,6 +243,7 @@ fn write_master(config: &Path, address: SocketAddr, implicit: Option<SocketAddr>
          pickup unix n - n 60 1 pickup\n\
          error unix - - n - - error\n\
          retry unix - - n - - error\n\
+         scache unix - - n - 1 scache\n\
          proxymap unix - - n - - proxymap\n\
          tlsmgr unix - - n 1000? 1 tlsmgr\n\
          anvil unix - - n - 1 anvil\n"
