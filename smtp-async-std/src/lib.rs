@@ -28,7 +28,7 @@ mod socket;
 
 pub use client::{Client, Connector};
 pub use listener::Listener;
-pub use mailer::{Mailer, send};
+pub use mailer::{Mailer, Reports, send};
 pub use runtime::AsyncStd;
 pub use server::{Server, serve_connection};
 #[cfg(feature = "socks")]

@@ -1,6 +1,10 @@
 //! Mailers: what the adapters share, on async-std.
 
+use std::future::Future;
+use std::io;
+
 use bytes::Bytes;
+use futures_io::AsyncRead;
 use smtp_proto::adapter::Error;
 use smtp_proto::adapter::sending::{self, MailObserver, Resolver};
 use smtp_proto::client::Envelope;
@@ -8,6 +12,9 @@ use smtp_proto::delivery::{Endpoint, Health, Policies, Report};
 
 use crate::client::Connector;
 use crate::runtime::AsyncStd;
+
+/// What becomes of messages that a mailer sends, as they come to their ends.
+pub type Reports<M> = sending::Reports<AsyncStd, M>;
 
 /// Sends messages to one server, from as many tasks as there are. Clones are the same.
 ///
@@ -48,10 +55,41 @@ impl Mailer {
     /// Sends a message, in as many attempts as it takes and the policy allows; what became of it for each recipient.
     ///
     /// # Errors
-    /// When no attempt reached the server's verdict on any recipient: what the last attempt failed with. And when the
-    /// mailer was closed before, or the envelope is no possible one.
+    /// When no attempt got as far as the message: what the last one failed with. And when the mailer was closed before, or
+    /// the envelope is no possible one.
     pub async fn send(&self, envelope: Envelope, content: impl Into<Bytes>) -> Result<Report, Error> {
         self.0.send(envelope, content).await
+    }
+
+    /// Sends a message while it is read, such as one in a file: `open` is called for each attempt. `size` is its size with
+    /// CRLF line ends, if that is known.
+    ///
+    /// # Errors
+    /// As [`Mailer::send`]. And when the content cannot be opened or read ([`Error::Content`]): that is not tried again.
+    pub async fn send_from<C, O>(
+        &self,
+        envelope: Envelope,
+        size: Option<u64>,
+        open: impl Fn() -> O,
+    ) -> Result<Report, Error>
+    where
+        C: AsyncRead + Unpin,
+        O: Future<Output = io::Result<C>>,
+    {
+        self.0.send_from(envelope, size, open).await
+    }
+
+    /// Sends messages over as many connections as the policy allows, and over each without waiting for one before the
+    /// next, as [`Client::send_all`](crate::Client::send_all) does. Attempts, the rate and observers are as with
+    /// [`Mailer::send`].
+    ///
+    /// The reports come as messages come to their ends, in no order. Messages are taken as they are needed.
+    pub fn send_all<I, C>(&self, messages: I) -> Reports<I::IntoIter>
+    where
+        I: IntoIterator<Item = (Envelope, C)>,
+        C: Into<Bytes>,
+    {
+        self.0.send_all(messages)
     }
 
     /// How sending goes.

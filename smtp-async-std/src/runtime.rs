@@ -16,7 +16,7 @@ use futures_lite::AsyncReadExt;
 use smtp_proto::adapter::Error;
 #[cfg(feature = "socks")]
 use smtp_proto::adapter::sending::Socks5;
-use smtp_proto::adapter::sending::{Drive, Drives, Housekeeping, Reads, Runtime, System};
+use smtp_proto::adapter::sending::{Drive, Drives, Reads, Runtime, System, Task};
 use smtp_proto::adapter::serving::Next;
 use smtp_proto::adapter::tls::{ClientTls, TlsSide};
 use smtp_proto::client::{Client, Event};
@@ -93,8 +93,8 @@ impl<C: AsyncRead + Unpin> Reads<C> for AsyncStd {
 }
 
 impl Runtime for AsyncStd {
-    fn spawn(housekeeping: Housekeeping<Self>) {
-        drop(async_std::task::spawn(housekeeping.run()));
+    fn spawn(task: Task<Self>) {
+        drop(async_std::task::spawn(task.run()));
     }
 }
 

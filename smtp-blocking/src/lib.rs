@@ -31,7 +31,7 @@ mod waiting;
 pub use client::{Client, Connector, Outcomes};
 pub use handler::Handler;
 pub use listener::Listener;
-pub use mailer::{Mailer, Resolver, send};
+pub use mailer::{Mailer, Reports, Resolver, send};
 pub use server::{Server, serve_connection};
 pub use smtp_proto::adapter::sending::MailObserver;
 #[cfg(feature = "socks")]

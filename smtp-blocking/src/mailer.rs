@@ -1,6 +1,7 @@
 //! Mailers: what the adapters share, on threads that wait.
 
-use std::io;
+use std::future::ready;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -82,10 +83,37 @@ impl Mailer {
     /// Sends a message, in as many attempts as it takes and the policy allows; what became of it for each recipient.
     ///
     /// # Errors
-    /// When no attempt reached the server's verdict on any recipient: what the last attempt failed with. And when the
-    /// mailer was closed before, or the envelope is no possible one.
+    /// When no attempt got as far as the message: what the last one failed with. And when the mailer was closed before, or
+    /// the envelope is no possible one.
     pub fn send(&self, envelope: Envelope, content: impl Into<Bytes>) -> Result<Report, Error> {
         finished(self.0.send(envelope, content))
+    }
+
+    /// Sends a message while it is read, such as one in a file: `open` is called for each attempt. `size` is its size with
+    /// CRLF line ends, if that is known.
+    ///
+    /// # Errors
+    /// As [`Mailer::send`]. And when the content cannot be opened or read ([`Error::Content`]): that is not tried again.
+    pub fn send_from<C: Read>(
+        &self,
+        envelope: Envelope,
+        size: Option<u64>,
+        open: impl Fn() -> io::Result<C>,
+    ) -> Result<Report, Error> {
+        finished(self.0.send_from(envelope, size, || ready(open())))
+    }
+
+    /// Sends messages over as many connections as the policy allows, each with a thread of its own, and over each without
+    /// waiting for one before the next, as [`Client::send_all`](crate::Client::send_all) does. Attempts, the rate and
+    /// observers are as with [`Mailer::send`].
+    ///
+    /// The reports come as messages come to their ends, in no order. Messages are taken as they are needed.
+    pub fn send_all<I, C>(&self, messages: I) -> Reports<I::IntoIter>
+    where
+        I: IntoIterator<Item = (Envelope, C)>,
+        C: Into<Bytes>,
+    {
+        Reports(self.0.send_all(messages))
     }
 
     /// How sending goes.
@@ -102,6 +130,27 @@ impl Mailer {
     /// for a connection, or for another attempt, is given up.
     pub fn close(&self) {
         finished(self.0.close());
+    }
+}
+
+/// What becomes of messages that a mailer sends, as they come to their ends: the place of each among them, counted from 0,
+/// and what [`Mailer::send`] would give.
+///
+/// Messages are taken while reports are waited for: a few more than may be on their way, and 1000 at most that have not
+/// been told of. When this is dropped, messages that have not begun are not sent, and those on their way are given up
+/// with their connections, each as soon as what it waits for at the moment comes, or does not come in time.
+#[must_use = "nothing is sent unless the reports are asked for"]
+pub struct Reports<M>(sending::Reports<Threads, M>);
+
+impl<M, C> Iterator for Reports<M>
+where
+    M: Iterator<Item = (Envelope, C)>,
+    C: Into<Bytes>,
+{
+    type Item = (usize, Result<Report, Error>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        finished(self.0.next())
     }
 }
 

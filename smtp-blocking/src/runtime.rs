@@ -13,7 +13,7 @@ use bytes::BytesMut;
 use smtp_proto::adapter::Error;
 #[cfg(feature = "socks")]
 use smtp_proto::adapter::sending::Socks5;
-use smtp_proto::adapter::sending::{Drive, Drives, Housekeeping, Reads, Runtime, System};
+use smtp_proto::adapter::sending::{Drive, Drives, Reads, Runtime, System, Task};
 use smtp_proto::adapter::serving;
 use smtp_proto::adapter::tls::{ClientTls, TlsSide};
 use smtp_proto::client::{Client, Event};
@@ -97,9 +97,9 @@ impl<C: Read> Reads<C> for Threads {
 }
 
 impl Runtime for Threads {
-    fn spawn(housekeeping: Housekeeping<Self>) {
-        // Where there is no thread to be had, no connection is kept.
-        let _ = Builder::new().name("smtp housekeeping".to_owned()).spawn(|| finished(housekeeping.run()));
+    fn spawn(task: Task<Self>) {
+        // Where there is no thread to be had, no connection is kept, and whoever has messages sends them by itself.
+        let _ = Builder::new().name("smtp mailer".to_owned()).spawn(|| finished(task.run()));
     }
 }
 

@@ -31,7 +31,7 @@ mod socket;
 
 pub use client::{Client, Connector};
 pub use listener::Listener;
-pub use mailer::{Mailer, send};
+pub use mailer::{Mailer, Reports, send};
 #[cfg(feature = "mx")]
 pub use resolver::DnsResolver;
 pub use runtime::Tokio;

@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use smtp_proto::adapter::Error;
 #[cfg(feature = "socks")]
 use smtp_proto::adapter::sending::Socks5;
-use smtp_proto::adapter::sending::{Drive, Drives, Housekeeping, Reads, Runtime, System};
+use smtp_proto::adapter::sending::{Drive, Drives, Reads, Runtime, System, Task};
 use smtp_proto::adapter::serving::Next;
 use smtp_proto::adapter::tls::{ClientTls, TlsSide};
 use smtp_proto::client::{Client, Event};
@@ -87,8 +87,8 @@ impl<C: AsyncRead + Unpin> Reads<C> for Tokio {
 }
 
 impl Runtime for Tokio {
-    fn spawn(housekeeping: Housekeeping<Self>) {
-        drop(tokio::spawn(housekeeping.run()));
+    fn spawn(task: Task<Self>) {
+        drop(tokio::spawn(task.run()));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Mailers: connections that are kept, messages that are tried again.
 
+use std::future::ready;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -16,7 +17,7 @@ use smtp_tests::mailer::{Mailer, send};
 use smtp_tests::runtime::{Runtime, Service};
 
 use super::connecting::nobody;
-use super::support::{Heard, NO_SUCH_USER, PATIENCE, Server, client_config, envelope, peer, server_config};
+use super::support::{Heard, NO_SUCH_USER, PATIENCE, Pattern, Server, client_config, envelope, peer, server_config};
 
 fn mailer(runtime: Runtime, server: &str, options: &str) -> Mailer {
     Mailer::from_url(runtime, &format!("smtp://{server}?tls=none{options}")).unwrap()
@@ -322,6 +323,8 @@ fn futures_are_send() {
             fn mailer(mailer: &$adapter::Mailer) -> impl Future<Output = ()> + Send {
                 async {
                     let _ = mailer.send(envelope("jane", &["joe"]), "").await;
+                    let _ = mailer.send_from(envelope("jane", &["joe"]), None, || ready(Ok(Pattern::new(1)))).await;
+                    let _ = mailer.send_all([(envelope("jane", &["joe"]), "")]).next().await;
                     mailer.close().await;
                 }
             }

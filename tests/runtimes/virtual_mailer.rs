@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use smtp_proto::adapter::sending::{self, Drives, Housekeeping, System};
+use smtp_proto::adapter::sending::{self, Drives, System, Task};
 use smtp_proto::adapter::serving::Handle;
 use smtp_proto::adapter::tls::ClientTls;
 use smtp_proto::client::{Client, Transfer};
@@ -81,8 +81,8 @@ impl Drives<DuplexStream> for Virtual {
 }
 
 impl sending::Runtime for Virtual {
-    fn spawn(housekeeping: Housekeeping<Self>) {
-        tokio::spawn(housekeeping.run());
+    fn spawn(task: Task<Self>) {
+        tokio::spawn(task.run());
     }
 }
 

@@ -1,5 +1,6 @@
 //! The mailers of the three adapters behind one face.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -81,6 +82,34 @@ impl Mailer {
         }
     }
 
+    /// Sends a message out of a file, which is opened for each attempt.
+    ///
+    /// # Errors
+    /// As the adapters' `send_from`.
+    pub fn send_file(&self, envelope: Envelope, file: &Path) -> Result<Report, Error> {
+        match self {
+            Self::Tokio(mailer, tokio) => {
+                tokio.block_on(mailer.send_from(envelope, None, || tokio::fs::File::open(file)))
+            }
+            Self::AsyncStd(mailer) => {
+                async_std::task::block_on(mailer.send_from(envelope, None, || async_std::fs::File::open(file)))
+            }
+            Self::Blocking(mailer) => mailer.send_from(envelope, None, || std::fs::File::open(file)),
+        }
+    }
+
+    /// Sends many messages; what becomes of them, as it is told.
+    pub fn send_all<M>(&self, messages: M) -> Reports<M>
+    where
+        M: Iterator<Item = (Envelope, Bytes)>,
+    {
+        match self {
+            Self::Tokio(mailer, tokio) => Reports::Tokio(mailer.send_all(messages), Arc::clone(tokio)),
+            Self::AsyncStd(mailer) => Reports::AsyncStd(mailer.send_all(messages)),
+            Self::Blocking(mailer) => Reports::Blocking(mailer.send_all(messages)),
+        }
+    }
+
     /// How it goes.
     pub fn health(&self) -> Health {
         match self {
@@ -105,6 +134,28 @@ impl Mailer {
             Self::Tokio(mailer, tokio) => tokio.block_on(mailer.close()),
             Self::AsyncStd(mailer) => async_std::task::block_on(mailer.close()),
             Self::Blocking(mailer) => mailer.close(),
+        }
+    }
+}
+
+/// What becomes of many messages.
+pub enum Reports<M> {
+    /// On tokio.
+    Tokio(smtp_tokio::Reports<M>, Arc<tokio::runtime::Runtime>),
+    /// On async-std.
+    AsyncStd(smtp_async_std::Reports<M>),
+    /// On threads.
+    Blocking(smtp_blocking::Reports<M>),
+}
+
+impl<M: Iterator<Item = (Envelope, Bytes)>> Iterator for Reports<M> {
+    type Item = (usize, Result<Report, Error>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Tokio(reports, tokio) => tokio.block_on(reports.next()),
+            Self::AsyncStd(reports) => async_std::task::block_on(reports.next()),
+            Self::Blocking(reports) => reports.next(),
         }
     }
 }

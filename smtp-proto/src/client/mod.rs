@@ -162,6 +162,8 @@ pub struct Client {
     now: Instant,
     /// When what is waited for now began to be waited for.
     since: Instant,
+    /// When the server said something last.
+    heard: Instant,
     /// How much had been written when that was last looked at.
     written: u64,
     transcript: Transcript,
@@ -237,6 +239,7 @@ impl Client {
             restart: false,
             now,
             since: now,
+            heard: now,
             written: 0,
             transcript: Transcript::default(),
         }

@@ -90,7 +90,7 @@ impl Client {
             State::Ready if !self.enhanced_status_codes => reply.without_enhanced(),
             _ => reply,
         };
-        self.since = self.now;
+        (self.since, self.heard) = (self.now, self.now);
         let Some(awaited) = self.awaited.front().copied().filter(|awaited| awaited.is_asked(&self.output)) else {
             self.unasked(reply);
             return;
@@ -134,9 +134,23 @@ impl Client {
             | Purpose::Chunk(id)
             | Purpose::EndOfData(id) => self.transaction_reply(id, awaited.purpose, reply),
         }
+        if closing && !self.config.lmtp {
+            self.reach_no_further();
+        }
         match last_words {
             Some(reply) => self.fail(Error::ServiceClosing { phase, reply }),
             None => self.settle(),
+        }
+    }
+
+    /// The server closed before it came to what it has not answered: that it was sent makes nothing doubtful.
+    fn reach_no_further(&mut self) {
+        for Awaited { purpose, .. } in core::mem::take(&mut self.awaited) {
+            if let Purpose::EndOfData(id) = purpose
+                && let Some((_, transaction)) = self.find(id)
+            {
+                transaction.not_reached();
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use alloc::string::ToString;
 use core::fmt;
+use core::time::Duration;
 
 use bytes::Buf;
 
@@ -12,6 +13,10 @@ use crate::error::{Error, Phase};
 use crate::output::Output;
 use crate::transcript::Speaker;
 use crate::wire::Command;
+
+/// A server that has been silent for so long may have gone: it is heard before it gets content in chunks, for if it does
+/// not answer then, nobody would know what became of the message.
+const PAUSE: Duration = Duration::from_secs(5);
 
 impl Client {
     /// Writes what may be written now.
@@ -66,6 +71,7 @@ impl Client {
     /// Writes the next part of the transaction. False when it has to wait.
     fn advance(&mut self, id: RequestId) -> bool {
         let verified = self.tls.as_ref().is_some_and(|tls| tls.verified);
+        let after_pause = self.awaited.is_empty() && self.now >= self.heard.after(PAUSE);
         let Self { capabilities, config, .. } = self;
         let Some(super::Request { kind: RequestKind::Transaction(transaction), .. }) =
             self.requests.get_mut(self.writing)
@@ -94,6 +100,7 @@ impl Client {
                 }
                 Ok(parameters) => {
                     transaction.stage = Stage::Rcpt(0);
+                    transaction.after_pause = after_pause;
                     transaction.outstanding = 1;
                     self.mails = self.mails.saturating_add(1);
                     let reverse_path = transaction.envelope.reverse_path.clone();

@@ -40,6 +40,8 @@ pub(super) struct Transaction {
     size: Option<u64>,
     /// It goes in chunks (RFC 3030).
     pub(super) chunked: bool,
+    /// It began when nothing had been heard of the server for a while.
+    pub(super) after_pause: bool,
     /// Content that will be the next chunk.
     pub(super) staged: Output,
     /// Chunks that have not been answered.
@@ -121,6 +123,7 @@ impl Transaction {
             streamed,
             size,
             chunked: false,
+            after_pause: false,
             staged: Output::for_chunk(),
             chunks_open: 0,
             reset_behind: false,
@@ -292,9 +295,15 @@ impl Transaction {
         }
     }
 
-    /// Whether content may go out before the server has said who gets it: when little is lost if nobody does.
+    /// Whether content may go out before the server has said who gets it: when little is lost if nobody does, and the
+    /// server is known to be there.
     pub(super) fn may_be_hasty(&self) -> bool {
-        self.outstanding == 0 || self.size.is_some_and(|size| size <= HASTY)
+        self.outstanding == 0 || !self.after_pause && self.size.is_some_and(|size| size <= HASTY)
+    }
+
+    /// The server said that it closes before it came to the content.
+    pub(super) fn not_reached(&mut self) {
+        self.end = None;
     }
 
     /// What is wrong with the piece of content that is next, when only its being handed over shows that.

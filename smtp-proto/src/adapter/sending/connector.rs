@@ -102,6 +102,11 @@ impl<R> Connector<R> {
         self.config.hello()
     }
 
+    /// How many messages may be on their way over one connection.
+    pub(super) fn messages_in_flight(&self) -> usize {
+        self.config.messages_in_flight.max(1)
+    }
+
     /// Hands every command and reply of the sessions to `tap`.
     #[must_use]
     pub fn transcript(self, tap: impl FnMut(Entry<'_>) + Send + 'static) -> Self {

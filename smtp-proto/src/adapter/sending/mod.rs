@@ -20,7 +20,7 @@ mod trace;
 
 pub use client::Client;
 pub use connector::Connector;
-pub use mailer::{Housekeeping, MailObserver, Mailer, Resolver};
+pub use mailer::{MailObserver, Mailer, Reports, Resolver, Task};
 pub use once::send;
 pub use outcomes::Outcomes;
 pub use runtime::{Drive, Drives, Reads, Runtime, System};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
-use super::mailer::Housekeeping;
+use super::mailer::Task;
 #[cfg(feature = "socks")]
 use super::socks::Socks5;
 use crate::adapter::Error;
@@ -77,7 +77,7 @@ pub trait Reads<C>: System {
 /// All that clients need of a runtime.
 pub trait Runtime: System + Drives<<Self as System>::Socket> {
     /// Runs this beside everything else.
-    fn spawn(housekeeping: Housekeeping<Self>);
+    fn spawn(task: Task<Self>);
 }
 
 /// A client's machine with its connection.

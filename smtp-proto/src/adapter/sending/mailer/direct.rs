@@ -5,9 +5,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 
-use bytes::Bytes;
-
-use super::{Lease, Shared, random};
+use super::places::Lease;
+use super::session::Source;
+use super::{Shared, random};
 use crate::adapter::Error;
 use crate::adapter::sending::runtime::Runtime;
 use crate::client::{Envelope, Outcome, Recipient, RecipientOutcome};
@@ -69,11 +69,11 @@ fn groups(envelope: &Envelope) -> Vec<Group> {
 
 impl<R: Runtime> Shared<R> {
     /// An attempt for all recipients, one domain after the other.
-    pub(super) async fn attempt_directly(
+    pub(super) async fn attempt_directly<S: Source<R>>(
         &self,
         resolver: &dyn AnyResolver,
         envelope: &Envelope,
-        content: &Bytes,
+        source: &S,
     ) -> Result<Outcome, Error> {
         let groups = groups(envelope);
         let single = groups.len() == 1;
@@ -83,7 +83,7 @@ impl<R: Runtime> Shared<R> {
             let theirs: Vec<Recipient> =
                 places.iter().filter_map(|place| envelope.recipients.get(*place)).cloned().collect();
             let part = Envelope { recipients: theirs, ..envelope.clone() };
-            let outcome = match self.attempt_domain(resolver, domain.as_ref(), &part, content).await {
+            let outcome = match self.attempt_domain(resolver, domain.as_ref(), &part, source).await {
                 Ok(outcome) => outcome,
                 // What says most, and the mailer may be closed.
                 Err(error) if single || matches!(error, Error::MailerClosed) => return Err(error),
@@ -114,12 +114,12 @@ impl<R: Runtime> Shared<R> {
     }
 
     /// Tries the hosts of a domain until one takes the session.
-    async fn attempt_domain(
+    async fn attempt_domain<S: Source<R>>(
         &self,
         resolver: &dyn AnyResolver,
         domain: Option<&Domain>,
         envelope: &Envelope,
-        content: &Bytes,
+        source: &S,
     ) -> Result<Outcome, Error> {
         let hosts = match domain {
             Some(Domain::Name(name)) => {
@@ -138,7 +138,7 @@ impl<R: Runtime> Shared<R> {
         };
         let mut failure = None;
         for host in hosts {
-            match self.attempt_host(resolver, &host, envelope, content).await {
+            match self.attempt_host(resolver, &host, envelope, source).await {
                 Ok(Some(outcome)) => return Ok(outcome),
                 Ok(None) => {}
                 Err(error @ Error::MailerClosed) => return Err(error),
@@ -154,12 +154,12 @@ impl<R: Runtime> Shared<R> {
     }
 
     /// Sends to a host; `None` when it has no address.
-    async fn attempt_host(
+    async fn attempt_host<S: Source<R>>(
         &self,
         resolver: &dyn AnyResolver,
         host: &str,
         envelope: &Envelope,
-        content: &Bytes,
+        source: &S,
     ) -> Result<Option<Outcome>, Error> {
         let server = format!("{host}:{PORT}");
         let unknown = |source| Error::Resolve { server: server.clone(), source };
@@ -177,8 +177,9 @@ impl<R: Runtime> Shared<R> {
         };
         let mut connection = self.connector.clone().connect_to(&server, addresses).await?;
         self.record(HealthRecorder::connection_opened);
+        let content = source.open().await.map_err(Error::Content)?;
         let began = R::now();
-        let outcome = connection.send(envelope.clone(), content.clone()).await?;
+        let outcome = S::send(&mut connection, envelope.clone(), content).await?;
         let took = R::now().saturating_duration_since(began);
         self.record(|health| health.responded(took));
         if connection.failure().is_none() {

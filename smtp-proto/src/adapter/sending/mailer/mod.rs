@@ -1,32 +1,42 @@
 //! Many messages from many tasks to one server: connections are kept, failures tried again.
 
+mod batch;
 mod direct;
+mod message;
 mod observer;
 mod places;
+mod reports;
+mod session;
+mod task;
+mod worker;
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::future::Future;
 use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
 pub use direct::Resolver;
 pub use observer::MailObserver;
-pub use places::Housekeeping;
+pub use reports::Reports;
+pub use task::Task;
 
 use super::connector::Connector;
-use super::runtime::{Drive, Runtime};
+use super::runtime::{Reads, Runtime};
 use crate::adapter::Error;
-use crate::client::{Envelope, Outcome, RecipientOutcome};
-use crate::delivery::{
-    Delivery, Endpoint, Health, HealthRecorder, NextAttempt, Policies, RateLimit, Report, Retry, Url,
-};
-use crate::error::{Error as SessionError, Phase};
+use crate::adapter::serving::either;
+use crate::client::{Envelope, Outcome};
+use crate::delivery::{Endpoint, Health, HealthRecorder, NextAttempt, Policies, RateLimit, Report, Retry, Url};
 use crate::time::Instant;
 use direct::AnyResolver;
+use message::Message;
 use observer::Observers;
-use places::{Connection, Lease, Places};
+use places::Places;
+use session::{Opened, Source, Whole};
 
 /// Sends messages to one server, from as many tasks or threads as there are. Clones are the same.
 ///
@@ -46,7 +56,9 @@ struct Shared<R: Runtime> {
     retry: Retry,
     rate: Option<Mutex<RateLimit>>,
     health: Mutex<HealthRecorder>,
-    observers: Observers,
+    observers: Arc<Observers>,
+    /// Connections at a time.
+    most: usize,
     epoch: std::time::Instant,
 }
 
@@ -78,13 +90,14 @@ impl<R: Runtime> Mailer<R> {
     fn by(connector: Connector<R>, route: Route, policies: Policies) -> Self {
         let Policies { pool, retry, rate } = policies;
         let shared = Shared {
+            most: pool.connections.max(1),
             connector,
             route,
             places: Arc::new(Places::new(pool)),
             retry,
             rate: rate.map(Mutex::new),
             health: Mutex::default(),
-            observers: Observers::default(),
+            observers: Arc::default(),
             epoch: R::now(),
         };
         Self { shared: Arc::new(shared) }
@@ -102,16 +115,43 @@ impl<R: Runtime> Mailer<R> {
     /// Sends a message, in as many attempts as it takes and the policy allows; what became of it for each recipient.
     ///
     /// # Errors
-    /// When no attempt reached the server's verdict on any recipient: what the last attempt failed with. And when the
-    /// mailer was closed before, or the envelope is no possible one.
+    /// When no attempt got as far as the message: what the last one failed with. And when the mailer was closed before, or
+    /// the envelope is no possible one.
     pub async fn send(&self, envelope: Envelope, content: impl Into<Bytes>) -> Result<Report, Error> {
-        let shared = &*self.shared;
-        let _under_way = shared.observers.under_way();
-        let began = R::now();
-        let result = shared.deliver(&envelope, &content.into()).await;
-        let took = R::now().saturating_duration_since(began);
-        shared.observers.tell(|observer| observer.done(&envelope, result.as_ref(), took));
-        result
+        let message = Message::new(&self.shared, envelope);
+        self.shared.deliver(message, &Whole(content.into())).await
+    }
+
+    /// Sends a message while it is read, such as one in a file: `open` is called for each attempt. `size` is its size with
+    /// CRLF line ends, if that is known.
+    ///
+    /// # Errors
+    /// As [`Mailer::send`]. And when the content cannot be opened or read ([`Error::Content`]): that is not tried again.
+    pub async fn send_from<C, O>(
+        &self,
+        envelope: Envelope,
+        size: Option<u64>,
+        open: impl Fn() -> O,
+    ) -> Result<Report, Error>
+    where
+        R: Reads<C>,
+        O: Future<Output = io::Result<C>>,
+    {
+        let message = Message::new(&self.shared, envelope);
+        self.shared.deliver(message, &Opened { size, open }).await
+    }
+
+    /// Sends messages over as many connections as the policy allows, and over each without waiting for one before the
+    /// next, as [`Client::send_all`](super::Client::send_all) does. Attempts, the rate and observers are as with
+    /// [`Mailer::send`].
+    ///
+    /// The reports come as messages come to their ends, in no order. Messages are taken as they are needed.
+    pub fn send_all<I, C>(&self, messages: I) -> Reports<R, I::IntoIter>
+    where
+        I: IntoIterator<Item = (Envelope, C)>,
+        C: Into<Bytes>,
+    {
+        Reports::new(Arc::clone(&self.shared), messages.into_iter())
     }
 
     /// How sending goes.
@@ -133,103 +173,53 @@ impl<R: Runtime> Mailer<R> {
 }
 
 impl<R: Runtime> Shared<R> {
-    async fn deliver(&self, envelope: &Envelope, content: &Bytes) -> Result<Report, Error> {
-        envelope.check()?;
-        let mut delivery = Delivery::new(envelope.clone(), self.retry.clone());
-        let (mut failure, mut judged) = (None, false);
-        while let Some(due) = delivery.envelope() {
-            self.admitted().await;
-            let attempt = self.attempt(due, content).await;
-            let next = match attempt {
-                Ok(outcome) => {
-                    judged = true;
-                    delivery.concluded(outcome, random())
-                }
-                Err(error) => {
-                    self.record(|health| health.error(&error));
-                    let next = delivery.failed(error.session_error(), random());
-                    failure = Some(error);
-                    next
-                }
+    async fn deliver<S: Source<R>>(&self, mut message: Message, source: &S) -> Result<Report, Error> {
+        while let Some(due) = message.due() {
+            let attempt = match self.admitted().await {
+                Ok(()) => self.attempt(&due, source).await,
+                Err(closed) => Err(closed),
             };
-            match next {
-                NextAttempt::AtOnce => {}
-                NextAttempt::After(delay) => {
-                    self.record(HealthRecorder::retried);
-                    self.observers.tell(|observer| observer.delayed(envelope, delay));
-                    R::sleep_until(R::now().checked_add(delay)).await;
-                }
-                NextAttempt::Done => break,
+            // A further attempt finds out by itself that the mailer is closed.
+            if let NextAttempt::After(delay) = message.attempted(self, attempt) {
+                self.rested(R::now().checked_add(delay)).await;
             }
         }
-        let report = delivery.report();
-        self.record(|health| health.concluded(&report.outcome));
-        match failure {
-            Some(error) if !judged => {
-                // It tells more.
-                self.record(|health| health.error(&error));
-                Err(error)
-            }
-            _ => Ok(report),
-        }
+        message.ended(self)
+    }
+
+    /// Waits for a moment, but not when the mailer is closed.
+    async fn rested(&self, until: Option<std::time::Instant>) {
+        either(pin!(self.places.ending()), pin!(R::sleep_until(until))).await;
     }
 
     /// Waits for the rate to allow another attempt.
-    async fn admitted(&self) {
-        let Some(rate) = &self.rate else { return };
+    async fn admitted(&self) -> Result<(), Error> {
         loop {
-            let now = Instant::since_epoch(R::now().saturating_duration_since(self.epoch));
-            let taken = rate.lock().unwrap_or_else(PoisonError::into_inner).take(now);
-            match taken {
-                Ok(()) => return,
-                Err(later) => R::sleep_until(self.epoch.checked_add(later.elapsed())).await,
-            }
-        }
-    }
-
-    async fn attempt(&self, envelope: Envelope, content: &Bytes) -> Result<Outcome, Error> {
-        let endpoint = match &self.route {
-            Route::Endpoint(endpoint) => endpoint,
-            Route::Direct(resolver) => return self.attempt_directly(&**resolver, &envelope, content).await,
-        };
-        loop {
-            let Some(mut lease) = Lease::ask(&self.places).await else {
+            if self.places.is_ending() {
                 return Err(Error::MailerClosed);
-            };
-            let kept = lease.connection.take();
-            let used = kept.is_some();
-            let mut connection = match kept {
-                Some(mut connection) => {
-                    connection.driver.glance();
-                    if connection.failure().is_some() {
-                        // It has ended while nobody looked.
-                        continue;
-                    }
-                    connection
-                }
-                None => self.connect(endpoint).await?,
-            };
-            let began = R::now();
-            let result = connection.send(envelope.clone(), content.clone()).await;
-            if let Ok(outcome) = &result {
-                let took = R::now().saturating_duration_since(began);
-                self.record(|health| health.responded(took));
-                if used && is_stale(outcome) {
-                    continue;
-                }
             }
-            if connection.failure().is_none() {
-                let used_up = result.as_ref().is_ok_and(is_used_up);
-                lease.give_back(connection, if used_up { u32::MAX } else { 1 });
+            match self.admit() {
+                Ok(()) => return Ok(()),
+                Err(later) => self.rested(Some(later)).await,
             }
-            return result;
         }
     }
 
-    async fn connect(&self, endpoint: &Endpoint) -> Result<Connection<R>, Error> {
-        let connection = self.connector.clone().connect_endpoint(endpoint).await?;
-        self.record(HealthRecorder::connection_opened);
-        Ok(connection)
+    /// Counts another attempt, or tells when to ask again.
+    fn admit(&self) -> Result<(), std::time::Instant> {
+        let Some(rate) = &self.rate else { return Ok(()) };
+        let now = R::now();
+        let at = Instant::since_epoch(now.saturating_duration_since(self.epoch));
+        let taken = rate.lock().unwrap_or_else(PoisonError::into_inner).take(at);
+        // A moment that cannot be told is far away.
+        taken.map_err(|later| self.epoch.checked_add(later.elapsed()).or_else(|| now.checked_add(FAR)).unwrap_or(now))
+    }
+
+    async fn attempt<S: Source<R>>(&self, envelope: &Envelope, source: &S) -> Result<Outcome, Error> {
+        match &self.route {
+            Route::Endpoint(endpoint) => self.attempt_endpoint(endpoint, envelope, source).await,
+            Route::Direct(resolver) => self.attempt_directly(&**resolver, envelope, source).await,
+        }
     }
 
     fn record(&self, record: impl FnOnce(&mut HealthRecorder)) {
@@ -237,22 +227,8 @@ impl<R: Runtime> Shared<R> {
     }
 }
 
-/// Whether the server had ended the session before it saw anything of the message.
-fn is_stale(outcome: &Outcome) -> bool {
-    outcome.recipients.iter().all(|recipient| match recipient {
-        RecipientOutcome::Failed(
-            SessionError::Disconnected { phase: Phase::Mail } | SessionError::ServiceClosing { phase: Phase::Mail, .. },
-        ) => true,
-        RecipientOutcome::Refused { phase: Phase::Mail, reply } => reply.is_service_closing(),
-        _ => false,
-    })
-}
-
-/// Whether the server takes no more over this connection.
-fn is_used_up(outcome: &Outcome) -> bool {
-    let used_up = |recipient| matches!(recipient, &RecipientOutcome::Failed(SessionError::SessionUsedUp));
-    outcome.recipients.iter().any(used_up)
-}
+/// Longer than anybody waits, and no moment that the system cannot tell.
+const FAR: std::time::Duration = std::time::Duration::from_secs(86_400);
 
 /// 64 random bits: good enough to spread attempts.
 fn random() -> u64 {

@@ -41,9 +41,9 @@ impl Observers {
     }
 
     /// A message is under way until this is dropped.
-    pub(super) fn under_way(&self) -> UnderWay<'_> {
-        self.change(|count| count.saturating_add(1));
-        UnderWay(self)
+    pub(super) fn under_way(all: &Arc<Self>) -> UnderWay {
+        all.change(|count| count.saturating_add(1));
+        UnderWay(Arc::clone(all))
     }
 
     fn change(&self, change: impl FnOnce(usize) -> usize) -> usize {
@@ -54,9 +54,9 @@ impl Observers {
 }
 
 /// A message that is under way.
-pub(super) struct UnderWay<'a>(&'a Observers);
+pub(super) struct UnderWay(Arc<Observers>);
 
-impl Drop for UnderWay<'_> {
+impl Drop for UnderWay {
     fn drop(&mut self) {
         if self.0.change(|count| count.saturating_sub(1)) == 0 {
             self.0.tell(<dyn MailObserver>::idle);

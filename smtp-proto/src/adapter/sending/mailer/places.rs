@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use super::task::Task;
 use crate::adapter::sending::client::Client;
 use crate::adapter::sending::runtime::{Runtime, System};
 use crate::adapter::serving::either;
@@ -34,6 +35,11 @@ struct State<R: Runtime> {
     alarm: Option<Instant>,
     /// Those who wait until all is closed.
     leaving: Vec<Waker>,
+    /// Nothing more is handed out.
+    ending: bool,
+    /// Those who wait for something else, and give up then.
+    resting: BTreeMap<u64, Waker>,
+    last_rest: u64,
 }
 
 enum Asked<R: Runtime> {
@@ -57,6 +63,9 @@ impl<R: Runtime> Places<R> {
             keeper: None,
             alarm: None,
             leaving: Vec::new(),
+            ending: false,
+            resting: BTreeMap::new(),
+            last_rest: 0,
         };
         Self { state: Mutex::new(state), epoch: R::now() }
     }
@@ -68,7 +77,7 @@ impl<R: Runtime> Places<R> {
     /// Changes something and does what follows from it. Those who are concerned are woken when the lock is free.
     fn act<T>(&self, change: impl FnOnce(&mut State<R>, Instant) -> T) -> T {
         let now = self.now();
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         let changed = change(&mut state, now);
         let mut wakers = Vec::new();
         // What is dropped here may take its time.
@@ -94,6 +103,9 @@ impl<R: Runtime> Places<R> {
         if state.pool.is_closed() {
             wakers.append(&mut state.leaving);
         }
+        if state.ending {
+            wakers.extend(std::mem::take(&mut state.resting).into_values());
+        }
         drop(state);
         drop(dropped);
         wakers.into_iter().for_each(Waker::wake);
@@ -102,13 +114,36 @@ impl<R: Runtime> Places<R> {
 
     /// Hands nothing more out.
     pub(super) fn close(&self) {
-        self.act(|state, _| state.pool.close());
+        self.act(|state, _| {
+            state.pool.close();
+            state.ending = true;
+        });
+    }
+
+    /// Whether nothing more is handed out.
+    pub(super) fn is_ending(&self) -> bool {
+        self.lock().ending
+    }
+
+    /// Whether somebody waits for a connection.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.lock().pool.waiting() > 0
+    }
+
+    /// Waits until nothing more is handed out.
+    pub(super) fn ending(&self) -> impl Future<Output = ()> {
+        let mut rest = Rest { places: self, number: None };
+        poll_fn(move |context| rest.poll(context))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<R>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until all is closed.
     pub(super) async fn closed(&self) {
         poll_fn(|context| {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = self.lock();
             if state.pool.is_closed() {
                 return Poll::Ready(());
             }
@@ -116,6 +151,35 @@ impl<R: Runtime> Places<R> {
             Poll::Pending
         })
         .await;
+    }
+}
+
+/// A wait that the end of a mailer ends.
+struct Rest<'a, R: Runtime> {
+    places: &'a Places<R>,
+    number: Option<u64>,
+}
+
+impl<R: Runtime> Rest<'_, R> {
+    fn poll(&mut self, context: &Context<'_>) -> Poll<()> {
+        let mut state = self.places.lock();
+        if state.ending {
+            return Poll::Ready(());
+        }
+        let number = *self.number.get_or_insert_with(|| {
+            state.last_rest = state.last_rest.saturating_add(1);
+            state.last_rest
+        });
+        state.resting.insert(number, context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl<R: Runtime> Drop for Rest<'_, R> {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            self.places.lock().resting.remove(&number);
+        }
     }
 }
 
@@ -155,7 +219,7 @@ impl<R: Runtime> Lease<R> {
         });
         let mut lease = Self { places: Arc::clone(places), ticket, connection: None, ended: false };
         if !kept {
-            R::spawn(Housekeeping { places: Arc::clone(places) });
+            R::spawn(Task::housekeeping(Housekeeping { places: Arc::clone(places) }));
         }
         match poll_fn(|context| lease.poll_answer(context)).await {
             Answer::Open => {}
@@ -166,7 +230,7 @@ impl<R: Runtime> Lease<R> {
     }
 
     fn poll_answer(&mut self, context: &Context<'_>) -> Poll<Answer<R>> {
-        let mut state = self.places.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.places.lock();
         match state.asked.remove(&self.ticket) {
             Some(Asked::Answered(answer)) => Poll::Ready(answer),
             Some(Asked::Waiting(_)) => {
@@ -174,6 +238,18 @@ impl<R: Runtime> Lease<R> {
                 Poll::Pending
             }
             None => Poll::Ready(Answer::Refused),
+        }
+    }
+
+    /// How many messages may be sent over the connection.
+    pub(super) fn allowance(&self) -> u32 {
+        self.places.lock().pool.allowance(self.ticket)
+    }
+
+    /// Gives the place back that nothing was done with.
+    pub(super) fn give_back_unused(mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.give_back(connection, 0);
         }
     }
 
@@ -199,14 +275,14 @@ impl<R: Runtime> Drop for Lease<R> {
     }
 }
 
-/// Closes connections that are idle for too long, too old, or no longer needed. A runtime runs it until it ends.
-pub struct Housekeeping<R: Runtime> {
+/// Closes connections that are idle for too long, too old, or no longer needed.
+pub(super) struct Housekeeping<R: Runtime> {
     places: Arc<Places<R>>,
 }
 
 impl<R: Runtime> Housekeeping<R> {
     /// Keeps house until there is nothing left to keep.
-    pub async fn run(self) {
+    pub(super) async fn run(self) {
         let places = &*self.places;
         let mut quitting = Vec::new();
         loop {
@@ -243,7 +319,7 @@ impl<R: Runtime> Housekeeping<R> {
 impl<R: Runtime> Places<R> {
     /// Waits until there is something to do for who keeps house.
     fn poll_work(&self, context: &Context<'_>) -> Poll<()> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         if !state.closing.is_empty() || state.is_early() || state.pool.is_closed() {
             return Poll::Ready(());
         }
