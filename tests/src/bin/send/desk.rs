@@ -1,11 +1,9 @@
 //! Keeps account of the messages under way, says what became of each, shows how far it is, and sums up.
 
-use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use smtp_proto::adapter::Error;
@@ -13,7 +11,7 @@ use smtp_proto::client::{Envelope, RecipientOutcome, Verdict};
 use smtp_proto::delivery::{Health, Report};
 use smtp_proto::wire::Escaped;
 
-use crate::messages::{Message, Origin, Source, Unsent};
+use crate::messages::{Content, Message, Origin, Source, Unsent};
 use crate::report;
 
 /// The account of all messages.
@@ -27,19 +25,23 @@ pub(crate) struct Desk {
 struct State {
     /// How many messages there were, with those that were none.
     number: u64,
-    /// How many of them were handed over.
-    handed_over: usize,
-    under_way: BTreeMap<usize, UnderWay>,
     counts: Counts,
     worst: u8,
 }
 
 /// A message whose outcome is not known yet.
-struct UnderWay {
+pub(crate) struct UnderWay {
     number: u64,
     origin: Origin,
     envelope: Envelope,
-    octets: usize,
+    octets: u64,
+}
+
+impl UnderWay {
+    /// Its envelope.
+    pub(crate) fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
 }
 
 #[derive(Default)]
@@ -71,35 +73,31 @@ impl Desk {
     }
 
     /// Notes a message that is handed over now.
-    pub(crate) fn take(&self, message: Message) -> (Envelope, Bytes) {
+    pub(crate) fn begin(&self, message: Message) -> (UnderWay, Content) {
         let Message { origin, envelope, content } = message;
-        let mut state = self.state();
-        state.number = state.number.saturating_add(1);
-        let under_way = UnderWay { number: state.number, origin, envelope: envelope.clone(), octets: content.len() };
-        let index = state.handed_over;
-        state.under_way.insert(index, under_way);
-        state.handed_over = index.saturating_add(1);
-        (envelope, content)
+        let octets = match &content {
+            Content::Memory(content) => u64::try_from(content.len()).unwrap_or(u64::MAX),
+            Content::File(_, octets) => *octets,
+        };
+        (UnderWay { number: self.next_number(), origin, envelope, octets }, content)
     }
 
     /// Tells that something was no message.
     pub(crate) fn unsent(&self, unsent: &Unsent) {
+        let number = self.next_number();
         let mut state = self.state();
-        state.number = state.number.saturating_add(1);
         state.worst = state.worst.max(unsent.code);
         state.counts.unsent = state.counts.unsent.saturating_add(1);
-        let entry = report::of_unsent(state.number, &unsent.origin, &unsent.reason);
-        let told = unsent.to_string();
         drop(state);
-        self.tell(&entry, &[told]);
+        self.tell(&report::of_unsent(number, &unsent.origin, &unsent.reason), &[unsent.to_string()]);
     }
 
-    /// Tells what became of the message with this index among those handed over.
-    pub(crate) fn done(&self, index: usize, result: &Result<Report, Error>) {
+    /// Tells what became of a message.
+    pub(crate) fn end(&self, message: &UnderWay, result: &Result<Report, Error>) {
+        let UnderWay { number, origin, envelope, octets } = message;
         let mut state = self.state();
-        let Some(UnderWay { number, origin, envelope, octets }) = state.under_way.remove(&index) else { return };
         state.worst = state.worst.max(report::exit_code(result));
-        state.counts.count(envelope.recipients.len(), octets, result);
+        state.counts.count(envelope.recipients.len(), *octets, result);
         drop(state);
         let mut failures = Vec::new();
         match result {
@@ -114,7 +112,7 @@ impl Desk {
             }
             Err(error) => failures.push(format!("{origin}: {error}")),
         }
-        self.tell(&report::of_message(number, &origin, &envelope, result), &failures);
+        self.tell(&report::of_message(*number, origin, envelope, result), &failures);
     }
 
     /// Sums up, and gives what to exit with.
@@ -157,6 +155,12 @@ impl Desk {
         }
     }
 
+    fn next_number(&self) -> u64 {
+        let mut state = self.state();
+        state.number = state.number.saturating_add(1);
+        state.number
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -172,7 +176,7 @@ fn bar(count: u64) -> ProgressBar {
 }
 
 impl Counts {
-    fn count(&mut self, recipients: usize, octets: usize, result: &Result<Report, Error>) {
+    fn count(&mut self, recipients: usize, octets: u64, result: &Result<Report, Error>) {
         let add = |count: &mut u64, more: usize| *count = count.saturating_add(u64::try_from(more).unwrap_or(u64::MAX));
         let Ok(Report { outcome, .. }) = result else {
             add(&mut self.refused, 1);
@@ -187,7 +191,7 @@ impl Counts {
         };
         add(messages, 1);
         if outcome.recipients.iter().any(RecipientOutcome::is_accepted) {
-            add(&mut self.octets, octets);
+            self.octets = self.octets.saturating_add(octets);
         }
         for outcome in &outcome.recipients {
             let recipients = match outcome {

@@ -1,16 +1,17 @@
 //! The messages of a maildir, sent to whom their header fields name.
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirEntry};
-use std::io;
+use std::fs::{self, DirEntry, File};
+use std::io::{self, Read};
 use std::iter;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
 use mail_parser::{Address, Header, HeaderName, HeaderValue, MessageParser};
 use smtp_proto::client::Envelope;
 
-use super::{Message, NO_MESSAGE, Origin, Unsent, read};
+use super::{Content, IN_MEMORY_OF_BULK, Message, NO_MESSAGE, Origin, Unsent, content};
 use crate::parameters::Parameters;
 
 /// The messages of a maildir.
@@ -70,34 +71,45 @@ impl Folder {
 
     /// The messages.
     pub(super) fn messages(&self) -> impl Iterator<Item = Result<Message, Unsent>> + '_ {
-        self.files().map(|file| self.message(file?))
+        self.files().map(|file| self.message(&file?))
     }
 
-    fn message(&self, file: PathBuf) -> Result<Message, Unsent> {
-        let content = read(&file)?;
-        let addressed = self.addressed(&content);
-        let origin = Origin { file: Some(file), line: None };
-        match addressed {
-            Ok((envelope, content)) => Ok(Message { origin, envelope, content }),
-            Err(reason) => Err(Unsent { origin, code: NO_MESSAGE, reason }),
+    fn message(&self, file: &Path) -> Result<Message, Unsent> {
+        let unreadable = |error: io::Error| Unsent::unreadable(file, &error);
+        let mut content = content(file, IN_MEMORY_OF_BULK)?;
+        let origin = Origin { file: Some(file.to_owned()), line: None };
+        let start = match &content {
+            Content::Memory(content) => content.clone(),
+            Content::File(file, _) => start(file).map_err(unreadable)?,
+        };
+        let (envelope, hidden) =
+            self.addressed(&start).map_err(|reason| Unsent { origin: origin.clone(), code: NO_MESSAGE, reason })?;
+        if !hidden.is_empty() {
+            let whole = match content {
+                Content::Memory(whole) => whole,
+                Content::File(..) => fs::read(file).map_err(unreadable)?.into(),
+            };
+            content = Content::Memory(without(&hidden, &whole));
         }
+        Ok(Message { origin, envelope, content })
     }
 
-    /// A message with the envelope that it goes out in.
-    fn addressed(&self, content: &Bytes) -> Result<(Envelope, Bytes), String> {
-        let message = self.parser.parse_headers(content);
+    /// The envelope of a message that begins so, and what is to be cut out of it.
+    fn addressed(&self, start: &[u8]) -> Result<(Envelope, Vec<Range<usize>>), String> {
+        let message = self.parser.parse_headers(start);
         let fields = message.as_ref().map_or(&[][..], |message| message.headers());
         let from = match &self.from {
             Some(from) => from.clone(),
-            None => sender(fields, content)?,
+            None => sender(fields, start)?,
         };
-        let delivered = fields.iter().find(|field| field.name == HeaderName::DeliveredTo);
-        let mut shown = content.clone();
-        let mut to: Vec<&str> = match delivered {
+        let mut hidden = Vec::new();
+        let mut to: Vec<&str> = match fields.iter().find(|field| field.name == HeaderName::DeliveredTo) {
             _ if !self.to.is_empty() => self.to.iter().map(String::as_str).collect(),
             Some(field) => addresses(field).collect(),
             None => {
-                shown = without_bcc(fields, content);
+                // Only the sender is to see these (RFC 5322 section 3.6.3).
+                let bcc = fields.iter().filter(|field| field.name == HeaderName::Bcc);
+                hidden.extend(bcc.map(|field| offset(field.offset_field)..offset(field.offset_end)));
                 let named =
                     |field: &&Header<'_>| matches!(field.name, HeaderName::To | HeaderName::Cc | HeaderName::Bcc);
                 fields.iter().filter(named).flat_map(addresses).collect()
@@ -110,8 +122,16 @@ impl Folder {
         }
         let mut envelope = Envelope::new(&from, to).map_err(|error| error.to_string())?;
         self.parameters.apply(&mut envelope);
-        Ok((envelope, shown))
+        Ok((envelope, hidden))
     }
+}
+
+/// The start of a large file, with all header fields that are looked at.
+fn start(file: &Path) -> io::Result<Bytes> {
+    let mut start = Vec::new();
+    File::open(file)?.take(IN_MEMORY_OF_BULK).read_to_end(&mut start)?;
+    let is_whole = start.windows(3).any(|octets| matches!(octets, b"\n\r\n" | [b'\n', b'\n', _]));
+    if is_whole { Ok(start.into()) } else { Err(io::Error::other("its header section is too large")) }
 }
 
 fn is_hidden(file: &Path) -> bool {
@@ -141,23 +161,20 @@ fn addresses<'a>(field: &'a Header<'_>) -> impl Iterator<Item = &'a str> {
 
 /// What is written behind the name of a header field.
 fn written<'a>(field: &Header<'_>, content: &'a [u8]) -> &'a [u8] {
-    let at = |offset| usize::try_from(offset).unwrap_or(usize::MAX);
-    content.get(at(field.offset_start)..at(field.offset_end)).unwrap_or_default()
+    content.get(offset(field.offset_start)..offset(field.offset_end)).unwrap_or_default()
 }
 
-/// The content without what only the sender is to see (RFC 5322 section 3.6.3).
-fn without_bcc(fields: &[Header<'_>], content: &Bytes) -> Bytes {
-    let at = |offset| usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
-    let mut shown = BytesMut::new();
-    let mut behind = 0;
-    for field in fields.iter().filter(|field| field.name == HeaderName::Bcc) {
-        let (start, end) = (at(field.offset_field), at(field.offset_end));
-        shown.extend_from_slice(content.get(behind..start).unwrap_or_default());
-        behind = behind.max(end);
+/// The content without these parts of it, which are in their order.
+fn without(parts: &[Range<usize>], content: &[u8]) -> Bytes {
+    let (mut left, mut behind) = (BytesMut::new(), 0);
+    for part in parts {
+        left.extend_from_slice(content.get(behind..part.start).unwrap_or_default());
+        behind = part.end;
     }
-    if behind == 0 {
-        return content.clone();
-    }
-    shown.extend_from_slice(content.get(behind..).unwrap_or_default());
-    shown.freeze()
+    left.extend_from_slice(content.get(behind..).unwrap_or_default());
+    left.freeze()
+}
+
+fn offset(offset: u32) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
 }

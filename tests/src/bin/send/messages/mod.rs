@@ -22,6 +22,11 @@ pub(crate) const UNREADABLE: u8 = 66;
 /// What was read is no message to be sent.
 pub(crate) const NO_MESSAGE: u8 = 65;
 
+/// Files of the command line that are larger are read while they are sent, behind all others.
+const IN_MEMORY: u64 = 16 * 1024 * 1024;
+/// The same of a bulk, of which a thousand may be in memory.
+const IN_MEMORY_OF_BULK: u64 = 256 * 1024;
+
 /// Where messages come from.
 pub(crate) enum Source {
     /// Files, or a message of its own where there are none, all to the same.
@@ -36,7 +41,16 @@ pub(crate) enum Source {
 pub(crate) struct Message {
     pub(crate) origin: Origin,
     pub(crate) envelope: Envelope,
-    pub(crate) content: Bytes,
+    pub(crate) content: Content,
+}
+
+/// What is in a message.
+#[derive(Clone)]
+pub(crate) enum Content {
+    /// All of it.
+    Memory(Bytes),
+    /// It is in this file, has so many octets, and is read while it is sent.
+    File(PathBuf, u64),
 }
 
 /// Where a message comes from.
@@ -127,25 +141,29 @@ fn repeated<'a>(repeat: usize, open: impl Fn() -> Result<Messages<'a>, Unsent> +
 
 /// These files, which are kept in memory, as they are sent several times.
 fn files_to<'a>(envelope: &'a Envelope, files: &[PathBuf], repeat: usize) -> Result<Messages<'a>, Unsent> {
-    let mut contents: Vec<(Origin, Bytes)> = Vec::new();
+    let mut contents: Vec<(Origin, Content)> = Vec::new();
     for file in files {
         let origin = Origin { file: Some(file.clone()), line: None };
-        contents.push((origin, read(file)?));
+        contents.push((origin, content(file, IN_MEMORY)?));
     }
     if contents.is_empty() {
         let to: Vec<String> = envelope.recipients.iter().map(ToString::to_string).collect();
         let (from, to) = (&envelope.reverse_path, to.join(">,\n <"));
         let text = format!("From: <{from}>\nTo: <{to}>\nSubject: Test\n\nThis is a test.\n");
-        contents.push((Origin::default(), text.into()));
+        contents.push((Origin::default(), Content::Memory(text.into())));
     }
     let total = contents.len().saturating_mul(repeat);
     let all = contents.into_iter().cycle().take(total);
     Ok(Box::new(all.map(|(origin, content)| Ok(Message { origin, envelope: envelope.clone(), content }))))
 }
 
-/// A file as a whole.
-fn read(file: &Path) -> Result<Bytes, Unsent> {
-    fs::read(file).map(Bytes::from).map_err(|error| Unsent::unreadable(file, &error))
+/// What is in a file: in memory unless it is larger than that.
+fn content(file: &Path, in_memory: u64) -> Result<Content, Unsent> {
+    let content = fs::metadata(file).and_then(|facts| match facts.len() {
+        octets if facts.is_file() && octets > in_memory => Ok(Content::File(file.to_owned(), octets)),
+        _ => fs::read(file).map(|content| Content::Memory(content.into())),
+    });
+    content.map_err(|error| Unsent::unreadable(file, &error))
 }
 
 impl Unsent {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use csv::{ReaderBuilder, StringRecord, Trim};
 use smtp_proto::client::Envelope;
 
-use super::{Message, NO_MESSAGE, Origin, UNREADABLE, Unsent, read};
+use super::{IN_MEMORY_OF_BULK, Message, NO_MESSAGE, Origin, UNREADABLE, Unsent, content};
 use crate::parameters::Parameters;
 
 /// A table of messages.
@@ -74,7 +74,7 @@ impl Table {
         }
         // An absolute path stays what it is.
         let file = self.file.parent().unwrap_or(Path::new("")).join(field(columns.file));
-        let content = read(&file).map_err(|unsent| unsent.in_line(line))?;
+        let content = content(&file, IN_MEMORY_OF_BULK).map_err(|unsent| unsent.in_line(line))?;
         Ok(Message { origin: Origin { file: Some(file), line: Some(line) }, envelope, content })
     }
 
