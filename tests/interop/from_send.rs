@@ -45,7 +45,7 @@ fn smtp_sink_counts_2000_messages_and_every_session_says_quit(runtime: &str) {
             RECIPIENTS[0],
             "--repeat",
             &MESSAGES.to_string(),
-            "--connections",
+            "--pool",
             &CONNECTIONS.to_string(),
         ],
     )
