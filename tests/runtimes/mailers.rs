@@ -13,7 +13,7 @@ use smtp_proto::adapter::sending::MailObserver;
 use smtp_proto::client::{Envelope, RecipientOutcome};
 use smtp_proto::delivery::{Policies, Report};
 use smtp_proto::server::{CloseReason, Connection, Decision, Recipient, Session};
-use smtp_proto::wire::Reply;
+use smtp_proto::wire::{Capability, Reply};
 use smtp_tests::mailer::{Mailer, send};
 use smtp_tests::runtime::{Runtime, Service};
 
@@ -334,7 +334,26 @@ fn a_file_is_sent_while_it_is_read(runtime: Runtime) {
     assert_eq!(heard(server), (vec![CloseReason::Quit], vec![content(1)]));
 }
 
+/// The server takes no more than two (RFC 9422); the file is read for each of the transactions.
+fn a_file_is_sent_to_as_many_at_a_time_as_the_server_takes(runtime: Runtime) {
+    // EXT-005
+    let mut config = server_config();
+    config.capabilities.push(Capability::new("LIMITS", "RCPTMAX=2").unwrap());
+    let server = Server::with(runtime, config);
+    let mailer = mailer(runtime, &server.address(), "&retries=0");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), content(1)).unwrap();
+    let report = mailer.send_file(envelope("jane", &["a", "b", "refused", "d", "e"]), file.path()).unwrap();
+    mailer.close();
+    let accepted: Vec<bool> = report.outcome.recipients.iter().map(RecipientOutcome::is_accepted).collect();
+    assert_eq!((accepted, report.attempts), (vec![true, true, false, true, true], 1));
+    let health = mailer.health();
+    assert_eq!((health.failed, health.retried, health.connections), (1, 0, 1));
+    assert_eq!(heard(server), (vec![CloseReason::Quit], vec![content(1); 3]));
+}
+
 on_each_runtime!(
+    a_file_is_sent_to_as_many_at_a_time_as_the_server_takes,
     what_was_accepted_and_said_stays_in_the_report,
     a_file_is_sent_while_it_is_read,
     many_threads_share_few_connections,

@@ -13,6 +13,9 @@ use crate::wire::Reply;
 /// Each attempt sends what [`Delivery::envelope`] gives and tells what came of it. Nobody is sent the message again who
 /// was accepted or refused for good, or for whom nobody knows, unless [`Retry::resend_unknown`] says so.
 ///
+/// Content that is read while it is sent goes to as many recipients at a time as the server takes (RFC 9422): who drives
+/// this can read it again.
+///
 /// ```
 /// use smtp_proto::client::Envelope;
 /// use smtp_proto::delivery::{Delivery, NextAttempt, Retry};
@@ -32,6 +35,8 @@ pub struct Delivery {
     retry: Retry,
     /// One for each recipient of the envelope.
     standings: Vec<Standing>,
+    /// Recipients of one transaction: as few as any server wanted that could not be sent to for their number.
+    most: usize,
     attempts: u32,
     /// The next transaction belongs to an attempt that has begun.
     further: bool,
@@ -85,7 +90,17 @@ impl Delivery {
     /// A message that nothing has been done about.
     pub fn new(envelope: Envelope, retry: Retry) -> Self {
         let standings = envelope.recipients.iter().map(|_| Standing { turn: Turn::Next, outcome: None }).collect();
-        Self { envelope, retry, standings, attempts: 0, further: false, reply: None, left_out: Vec::new(), error: None }
+        Self {
+            envelope,
+            retry,
+            standings,
+            most: usize::MAX,
+            attempts: 0,
+            further: false,
+            reply: None,
+            left_out: Vec::new(),
+            error: None,
+        }
     }
 
     /// The envelope of the next transaction: with those recipients alone that are still to get the message. `None` when
@@ -93,12 +108,21 @@ impl Delivery {
     pub fn envelope(&self) -> Option<Envelope> {
         let due = |(recipient, standing): (_, &Standing)| (standing.turn == Turn::Next).then_some(recipient);
         let recipients: Vec<_> =
-            self.envelope.recipients.iter().zip(&self.standings).filter_map(due).cloned().collect();
+            self.envelope.recipients.iter().zip(&self.standings).filter_map(due).take(self.most).cloned().collect();
         (!recipients.is_empty()).then(|| Envelope { recipients, ..self.envelope.clone() })
     }
 
     /// Takes what became of the envelope that was given last. `random`: 64 random bits.
     pub fn concluded(&mut self, outcome: Outcome, random: u64) -> NextAttempt {
+        let given = self.standings.iter().filter(|standing| standing.turn == Turn::Next).count().min(self.most);
+        if let Some(limit) = outcome.recipients.iter().filter_map(limit).min().filter(|limit| *limit < given) {
+            self.most = limit;
+        }
+        self.conclude(outcome, given, random)
+    }
+
+    /// `given`: to how many recipients it was, the first of those who are due.
+    fn conclude(&mut self, outcome: Outcome, given: usize, random: u64) -> NextAttempt {
         if self.standings.iter().all(|standing| standing.turn != Turn::Next) {
             return NextAttempt::Done;
         }
@@ -107,10 +131,13 @@ impl Delivery {
         }
         let first = !core::mem::replace(&mut self.further, true);
         let progress = outcome.recipients.iter().any(RecipientOutcome::is_accepted);
+        let fewer = self.most < given;
         let mut outcomes = outcome.recipients.into_iter();
-        for standing in self.standings.iter_mut().filter(|standing| standing.turn == Turn::Next) {
+        for standing in self.standings.iter_mut().filter(|standing| standing.turn == Turn::Next).take(given) {
             let outcome = outcomes.next();
             standing.turn = match &outcome {
+                // Nothing was said of it.
+                Some(outcome) if fewer && limit(outcome).is_some() => continue,
                 Some(outcome) => turn(outcome, progress, first, &self.retry),
                 None => Turn::Later,
             };
@@ -129,8 +156,9 @@ impl Delivery {
     /// Takes that an attempt failed before there was any outcome. `random`: 64 random bits.
     pub fn failed(&mut self, error: Error, random: u64) -> NextAttempt {
         let due = self.standings.iter().filter(|standing| standing.turn == Turn::Next);
-        let recipients = due.map(|_| RecipientOutcome::Failed(error.clone())).collect();
-        self.concluded(Outcome { recipients, reply: None, left_out: Vec::new(), error: Some(error) }, random)
+        let recipients: Vec<_> = due.map(|_| RecipientOutcome::Failed(error.clone())).collect();
+        let given = recipients.len();
+        self.conclude(Outcome { recipients, reply: None, left_out: Vec::new(), error: Some(error) }, given, random)
     }
 
     /// What has become of the message so far. Recipients that were in no attempt were withdrawn.
@@ -192,6 +220,16 @@ fn turn(outcome: &RecipientOutcome, progress: bool, first: bool, retry: &Retry) 
         RecipientOutcome::Failed(Error::SessionUsedUp) if progress || first => Turn::Next,
         outcome if progress && is_one_too_many(outcome) => Turn::Next,
         outcome => turn(outcome.is_transient()),
+    }
+}
+
+/// How many recipients the server takes, where these were too many for content that is read while it is sent.
+fn limit(outcome: &RecipientOutcome) -> Option<usize> {
+    match outcome {
+        RecipientOutcome::Failed(Error::Unsendable(Unsendable::TooManyRecipients { limit })) => {
+            usize::try_from(*limit).ok().filter(|limit| *limit > 0)
+        }
+        _ => None,
     }
 }
 
@@ -296,6 +334,37 @@ mod tests {
     }
 
     #[test]
+    fn no_more_recipients_are_given_than_the_server_takes() {
+        // EXT-005
+        let too_many = |limit| RecipientOutcome::Failed(Unsendable::TooManyRecipients { limit }.into());
+        let mut delivery = delivery(5);
+        assert_eq!(delivery.concluded(outcome(vec![too_many(3); 5]), 0), AtOnce);
+        assert_eq!(due(&delivery), ["0", "1", "2"]);
+        // Another server, or another day.
+        assert_eq!(delivery.concluded(outcome(vec![too_many(2); 3]), 0), AtOnce);
+        assert_eq!(due(&delivery), ["0", "1"]);
+        assert_eq!(delivery.concluded(outcome([accepted(), rcpt("450 x")]), 0), AtOnce);
+        assert_eq!(due(&delivery), ["2", "3"]);
+        // Without a session nobody of the rest is tried, either.
+        assert!(matches!(delivery.failed(lost(), 0), After(_)));
+        assert_eq!(due(&delivery), ["1", "2"]);
+        assert_eq!(delivery.concluded(outcome([accepted(), accepted()]), 0), AtOnce);
+        assert_eq!(delivery.concluded(outcome([accepted(), accepted()]), 0), Done);
+        let report = delivery.report();
+        assert!(report.outcome.is_delivered());
+        assert_eq!(report.attempts, 2);
+    }
+
+    #[test]
+    fn a_limit_that_cannot_be_is_no_reason_to_go_on() {
+        for limit in [0, 2, 3] {
+            let mut delivery = delivery(2);
+            let too_many = RecipientOutcome::Failed(Unsendable::TooManyRecipients { limit }.into());
+            assert_eq!(delivery.concluded(outcome(vec![too_many; 2]), 0), Done);
+        }
+    }
+
+    #[test]
     fn another_session_is_asked_for_once_without_progress() {
         let mut delivery = delivery(2);
         let used_up = || RecipientOutcome::Failed(Error::SessionUsedUp);
@@ -366,7 +435,7 @@ mod tests {
         #[test]
         fn every_delivery_ends_and_nobody_is_sent_to_who_may_have_it(
             count in 1usize..8,
-            choices in proptest::collection::vec(0usize..8, 300),
+            choices in proptest::collection::vec(0usize..9, 400),
             resend_unknown in any::<bool>(),
         ) {
             let outcomes = [
@@ -378,6 +447,7 @@ mod tests {
                 RecipientOutcome::Failed(Error::SessionUsedUp),
                 RecipientOutcome::Unknown(lost()),
                 refused(Phase::EndOfData, "451 later"),
+                RecipientOutcome::Failed(Unsendable::TooManyRecipients { limit: 1 }.into()),
             ];
             let mut delivery = delivery(count);
             delivery.retry.resend_unknown = resend_unknown;
@@ -396,7 +466,10 @@ mod tests {
                         one => !one.is_transient(),
                     };
                     prop_assert!(!before.iter().any(over), "{recipient}: {before:?}");
-                    before.push(one.clone());
+                    // It was not sent, and is with fewer.
+                    if envelope.recipients.len() == 1 || limit(one).is_none() {
+                        before.push(one.clone());
+                    }
                 }
                 match delivery.concluded(outcome(came), 0) {
                     After(_) => delays += 1,
