@@ -23,6 +23,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{}", outcome.recipients[0]);
     assert!(!outcome.recipients[0].is_transient());
 
+    // A slice can be read like a file. `send` takes what is `Into<Bytes>`: text and octets that are given away.
+    let borrowed: &[u8] = &b"Subject: Borrowed\n\nHello!\n".to_vec();
+    assert!(client.send_from(envelope.clone(), borrowed, None)?.is_delivered());
+    assert!(client.send(envelope.clone(), borrowed.to_vec())?.is_delivered());
     client.quit()?;
 
     // A mailer may try several times, and opens the file for each.
@@ -35,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let sizes: Vec<usize> = office.letters().iter().map(|letter| letter.content.len()).collect();
     println!("messages of {sizes:?} octets arrived");
-    assert_eq!(sizes.len(), 2);
+    assert_eq!(sizes.len(), 4);
     Ok(())
 }
 

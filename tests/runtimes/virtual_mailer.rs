@@ -308,6 +308,48 @@ fn one_message_need_not_wait_for_all_of_many() {
 }
 
 #[test]
+fn a_connection_that_is_never_idle_ends_when_it_is_old() {
+    limited(|| {
+        on_virtual_time(ROOM, Duration::from_secs(1), Duration::ZERO, async |start, told| {
+            let mut policies = Policies::default();
+            (policies.pool.connections, policies.pool.messages) = (1, 1000);
+            policies.pool.age = Duration::from_secs(50);
+            let mailer = mailer(policies);
+            let mut reports = mailer.send_all((0..200).map(|_| (envelope("many", &["joe"]), "Hi\r\n")));
+            while let Some((_, report)) = reports.next().await {
+                assert!(report.unwrap().outcome.is_delivered());
+            }
+            mailer.close().await;
+            let closed = told.try_iter().filter(|(_, told)| *told == Told::Closed(CloseReason::Quit));
+            let at: Vec<_> = closed.map(|(at, _)| (at - start).as_secs()).collect();
+            // What is on its way then comes to its end.
+            assert!((50..=50 + 33).contains(&at[0]), "{at:?}");
+            assert!(at.windows(2).all(|pair| pair[1] - pair[0] <= 50 + 33), "{at:?}");
+            assert_eq!(mailer.health().connections, at.len() as u64);
+        });
+    });
+}
+
+/// Connecting takes the time that a connection may last.
+#[test]
+fn a_connection_that_is_old_from_the_beginning_is_of_use() {
+    limited(|| {
+        on_virtual_time(ROOM, Duration::from_secs(1), Duration::ZERO, async |_, told| {
+            let mut policies = Policies::default();
+            policies.pool.connections = 1;
+            policies.pool.age = Duration::ZERO;
+            let mailer = mailer(policies);
+            let mut reports = mailer.send_all((0..5).map(|_| (envelope("many", &["joe"]), "Hi\r\n")));
+            while let Some((_, report)) = reports.next().await {
+                assert!(report.unwrap().outcome.is_delivered());
+            }
+            mailer.close().await;
+            assert_eq!(told.try_iter().filter(|(_, told)| matches!(told, Told::Message(..))).count(), 5);
+        });
+    });
+}
+
+#[test]
 fn who_waits_for_messages_keeps_no_connection() {
     limited(|| {
         on_virtual_time(ROOM, Duration::ZERO, Duration::ZERO, async |_, _told| {

@@ -17,7 +17,8 @@ pub struct Outcome {
     /// Extensions that the envelope asked for and the server does not offer, where the message could go without: the
     /// keywords.
     pub left_out: Vec<&'static str>,
-    /// What ended the attempt, when it was not a reply to this message.
+    /// What ended the attempt, when it was not a reply to this message. Whether the session goes on is told by
+    /// [`Client::failure`](super::Client::failure).
     pub error: Option<Error>,
 }
 

@@ -14,7 +14,8 @@ pub struct PoolPolicy {
     pub connections: usize,
     /// Messages over one connection. Default 100; never under 1.
     pub messages: u32,
-    /// How old a connection may be when it is handed out, from the moment it was to be opened. Default 10 minutes.
+    /// How old a connection may be when it is handed out, or gets further messages, from the moment it was to be opened.
+    /// Default 10 minutes.
     pub age: Duration,
     /// How long a connection is kept that nobody uses. Default 1 minute: servers wait for five by RFC 5321 section
     /// 4.5.3.2.7, and for less under load.
@@ -147,6 +148,11 @@ impl<C> Pool<C> {
     /// How many messages may be sent over the connection that a ticket was given, or is to open.
     pub fn allowance(&self, ticket: Ticket) -> u32 {
         self.places.get(&ticket).map_or(0, |behind| self.policy.messages.max(1).saturating_sub(behind.messages))
+    }
+
+    /// Whether the connection that a ticket was given is too old for further messages, behind the first.
+    pub fn is_old(&self, ticket: Ticket, now: Instant) -> bool {
+        self.places.get(&ticket).is_some_and(|behind| behind.opened.after(self.policy.age) <= now)
     }
 
     /// Takes a connection back that is in order, between two messages, after so many of them under this ticket.

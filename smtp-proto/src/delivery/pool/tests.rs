@@ -59,6 +59,7 @@ fn what_is_idle_or_old_ends_at_the_deadline() {
     assert_eq!((pool.next(at(70)), pool.deadline()), (None, Some(at(80))));
     let c = pool.request();
     assert_eq!(pool.next(at(79)), Some(Hand(c, "y")));
+    assert_eq!([599, 600].map(|second| pool.is_old(c, at(second))), [false, true]);
     pool.give_back(c, "y", 0, at(599));
     assert_eq!(pool.deadline(), Some(at(600)));
     let d = pool.request();

@@ -246,6 +246,12 @@ impl<R: Runtime> Lease<R> {
         self.places.lock().pool.allowance(self.ticket)
     }
 
+    /// Whether the connection is too old for further messages.
+    pub(super) fn is_old(&self) -> bool {
+        let now = self.places.now();
+        self.places.lock().pool.is_old(self.ticket, now)
+    }
+
     /// Gives the place back that nothing was done with.
     pub(super) fn give_back_unused(mut self) {
         if let Some(connection) = self.connection.take() {

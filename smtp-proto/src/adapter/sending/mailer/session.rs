@@ -95,7 +95,9 @@ impl<R: Runtime> Shared<R> {
 impl<R: Runtime> Session<R> {
     /// How many more messages may be sent over it; others want a connection, too.
     pub(super) fn allowance(&self, turn: u32, is_wanted: bool) -> u32 {
-        if self.used_up || self.connection.failure().is_some() {
+        // Even where it takes long to connect, a message goes over each connection.
+        let is_old = self.messages > 0 && self.lease.is_old();
+        if self.used_up || is_old || self.connection.failure().is_some() {
             return 0;
         }
         let most = self.lease.allowance();
