@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use smtp_blocking::Handler;
 use smtp_proto::adapter::Error;
+use smtp_proto::adapter::sending::MailObserver;
 use smtp_proto::client::{Envelope, RecipientOutcome, Transfer, Verdict};
 use smtp_proto::delivery::{Policies, Report, Url};
 use smtp_proto::server::{Connection, Decision, Mail, Recipient, Session};
@@ -268,6 +270,32 @@ fn reports_that_are_dropped_leave_nothing_behind(runtime: Runtime) {
     }
 }
 
+struct Nervous;
+
+impl MailObserver for Nervous {
+    fn delayed(&self, _: &Envelope, _: Duration) {
+        // As a panic, but the hook stays quiet.
+        resume_unwind(Box::new("the observer panics"));
+    }
+
+    fn done(&self, _: &Envelope, _: Result<&Report, &Error>, _: Duration) {
+        resume_unwind(Box::new("the observer panics"));
+    }
+
+    fn idle(&self) {
+        resume_unwind(Box::new("the observer panics"));
+    }
+}
+
+fn observers_that_panic_concern_no_message(runtime: Runtime) {
+    let (_held, port) = nobody();
+    let mailer = mailer(runtime, &format!("127.0.0.1:{port}"), Transfer::Auto, policies(2));
+    mailer.observe(Nervous);
+    assert_eq!(mailer.send_all((0..5).map(message)).count(), 5);
+    assert!(matches!(mailer.send(envelope("jane", &["joe"]), "Hi\r\n"), Err(Error::Connect { .. })));
+    mailer.close();
+}
+
 /// A server that takes three messages over a connection, then says that it closes: the others go over further ones.
 fn a_server_that_closes_in_the_middle_costs_no_attempt(runtime: Runtime) {
     for last_words in ["421 4.3.2 Enough", ""] {
@@ -353,4 +381,5 @@ on_each_runtime!(
     reports_that_are_dropped_leave_nothing_behind,
     a_server_that_closes_in_the_middle_costs_no_attempt,
     a_mailer_that_closes_tells_of_all,
+    observers_that_panic_concern_no_message,
 );

@@ -37,6 +37,7 @@ mod dialogue;
 mod direct;
 mod draining;
 mod ending;
+mod faulty_servers;
 mod injection;
 mod last_words;
 mod limits;

@@ -2,6 +2,7 @@
 //! virtual time. The tools `receive` and `send` are made of it.
 
 pub mod certificates;
+pub mod delay;
 pub mod link;
 pub mod maildir;
 pub mod mailer;

@@ -395,6 +395,8 @@ impl Client {
                     self.conclude(request, Some(Unsendable::Cancelled.into()));
                 }
             }
+            // Those before it wait for their verdicts, which come before anything that is said about this.
+            Stage::GoAhead if position > 0 => {}
             Stage::GoAhead | Stage::Content if !complete => self.fail(Unsendable::Cancelled.into()),
             _ => {}
         }
@@ -505,14 +507,21 @@ impl Client {
         let of_one_message = matches!(error, Error::Unsendable(_));
         let shared = matches!(self.state, State::Opening | State::Handshake) || error.is_transient() && !of_one_message;
         let others = if shared { error.clone() } else { Error::GivenUp };
-        let begun = |request: &Request| match &request.kind {
-            RequestKind::Transaction(transaction) => transaction.stage != Stage::Mail,
+        let (writing, written) = (self.writing, self.output.written());
+        let is_concerned = |position: usize, request: &Request| match &request.kind {
+            RequestKind::Transaction(transaction) if transaction.stage == Stage::Mail => false,
+            RequestKind::Transaction(transaction) => match error {
+                // An unsendable message is the one being written; those before it wait for their verdicts.
+                Error::Unsendable(_) => position >= writing,
+                // Replies come in order: a wrong one was to the first, or to RSET.
+                Error::Peer(_) => position == 0 || transaction.is_sent(written),
+                Error::Refused { .. } => transaction.is_sent(written),
+                _ => true,
+            },
             _ => true,
         };
         for (position, request) in core::mem::take(&mut self.requests).into_iter().enumerate() {
-            // An unsendable message is the one being written; those before it wait for their verdicts.
-            let waiting = of_one_message && position < self.writing;
-            let cause = if begun(&request) && !waiting { &error } else { &others };
+            let cause = if is_concerned(position, &request) { &error } else { &others };
             self.conclude(request, Some(cause.clone()));
         }
         self.writing = 0;

@@ -302,6 +302,8 @@ impl Client {
                     transaction.stage = Stage::Done;
                     self.writing = self.writing.saturating_add(1);
                     self.write_nothing();
+                } else if let Some(withdrawn) = transaction.withdrawn.filter(|_| !transaction.ended) {
+                    self.fail(withdrawn.into());
                 } else {
                     transaction.stage = Stage::Content;
                 }

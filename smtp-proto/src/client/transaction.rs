@@ -394,6 +394,11 @@ impl Transaction {
         self.stage == Stage::Done && self.outstanding == 0
     }
 
+    /// Whether the server may have all of it, now that so much has been written.
+    pub(super) fn is_sent(&self, written: u64) -> bool {
+        self.end.is_some_and(|end| written >= end)
+    }
+
     /// What became of it, all replies having come or `error` having ended the wait for them.
     pub(super) fn outcome(mut self, error: Option<Error>, written: u64, lmtp: bool) -> Outcome {
         // Who counts wrongly, or leaves the client waiting, may have given no verdict yet. Who goes away has said all.
@@ -404,7 +409,7 @@ impl Transaction {
         // In LMTP each recipient has its own verdict.
         let judged =
             !lmtp && self.verdict.as_ref().is_some_and(Reply::is_positive) || self.probe && self.outstanding == 0;
-        let sent = self.end.is_some_and(|end| written >= end);
+        let sent = self.is_sent(written);
         let undelivered = || error.clone().unwrap_or(Error::Unsendable(Unsendable::Cancelled));
         let outcome = |answer: Answer| match answer {
             Answer { unasked: true, .. } => RecipientOutcome::Failed(Error::SessionUsedUp),

@@ -339,6 +339,20 @@ mod tests {
     }
 
     #[test]
+    fn what_the_server_said_is_not_displaced_by_its_silence() {
+        let mut delivery = delivery(2);
+        delivery.concluded(outcome([rcpt("450 4.2.0 greylisted"), RecipientOutcome::Failed(lost())]), 0);
+        delivery.failed(Error::NotConnected, 0);
+        let Outcome { recipients, error, .. } = delivery.report().outcome;
+        assert_eq!(recipients, [rcpt("450 4.2.0 greylisted"), RecipientOutcome::Failed(Error::NotConnected)]);
+        assert_eq!(error, Some(Error::NotConnected));
+        // What is for good displaces it.
+        let never = RecipientOutcome::Failed(Unsendable::NeedsEightBitMime.into());
+        delivery.concluded(outcome([never.clone(), rcpt("451 now another")]), 0);
+        assert_eq!(delivery.report().outcome.recipients, [never, rcpt("451 now another")]);
+    }
+
+    #[test]
     fn an_outcome_of_something_else_leaves_the_rest_for_the_next_attempt() {
         let mut delivery = delivery(2);
         assert!(matches!(delivery.concluded(outcome([accepted()]), 0), After(_)));

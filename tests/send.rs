@@ -1,0 +1,1 @@
+//! The tool `send`: what its flags do, and what it tells.
