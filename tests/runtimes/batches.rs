@@ -226,6 +226,9 @@ fn messages_that_cannot_be_spoil_no_other(runtime: Runtime) {
     let errors: Vec<_> = mailer.send_all((0..5).map(message)).collect();
     assert_eq!(errors.len(), 5);
     assert!(errors.iter().all(|(_, report)| matches!(report, Err(Error::MailerClosed))), "{errors:?}");
+    // None of that was the server's fault.
+    let health = mailer.health();
+    assert_eq!((health.sent, health.failed, health.last_error), (6, 0, None));
     assert_eq!(server.stop().iter().filter(|(_, heard)| matches!(heard, Heard::Message(_))).count(), 6);
 }
 
