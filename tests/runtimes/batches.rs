@@ -273,6 +273,34 @@ fn reports_that_are_dropped_leave_nothing_behind(runtime: Runtime) {
     }
 }
 
+/// A server that answers nothing before it has ten messages.
+fn whole_messages_are_on_their_way_over_one_connection(runtime: Runtime) {
+    const FEW: usize = 10;
+    let (server, thread) = peer(|mut raw| {
+        raw.welcome(&["PIPELINING", "CHUNKING"]);
+        let mut senders = Vec::new();
+        for _ in 0..FEW {
+            senders.push(raw.line().unwrap());
+            assert_eq!(raw.line().unwrap(), "RCPT TO:<joe@example.net>");
+            let chunk = raw.line().unwrap();
+            let size = chunk.strip_prefix("BDAT ").and_then(|size| size.strip_suffix(" LAST")).unwrap();
+            raw.take(size.parse().unwrap());
+            assert_eq!(raw.line().unwrap(), "RSET");
+        }
+        raw.say("250 2.0.0 OK\r\n".repeat(4 * FEW));
+        raw.answer("221 2.0.0 Bye");
+        senders
+    });
+    let mailer = mailer(runtime, &server, Transfer::Auto, policies(1));
+    let messages = (0..FEW).map(|number| (envelope(&format!("number{number}"), &["joe"]), content(number).into()));
+    let reports: Vec<_> = mailer.send_all(messages).collect();
+    assert!(reports.iter().all(|(_, report)| report.as_ref().unwrap().outcome.is_delivered()), "{reports:?}");
+    assert_eq!(reports.len(), FEW);
+    mailer.close();
+    let expected: Vec<String> = (0..FEW).map(|number| format!("MAIL FROM:<number{number}@example.org>")).collect();
+    assert_eq!(thread.join().unwrap(), expected);
+}
+
 struct Nervous;
 
 impl MailObserver for Nervous {
@@ -384,5 +412,6 @@ on_each_runtime!(
     reports_that_are_dropped_leave_nothing_behind,
     a_server_that_closes_in_the_middle_costs_no_attempt,
     a_mailer_that_closes_tells_of_all,
+    whole_messages_are_on_their_way_over_one_connection,
     observers_that_panic_concern_no_message,
 );

@@ -223,7 +223,7 @@ impl<R: Runtime> Worker<R> {
                 self.batch.put_in(job, None);
             } else {
                 // Its session is gone, and with it what is known.
-                self.batch.tell(job.index, Ok(job.message.lost()));
+                self.batch.tell(job.index, job.content.len(), Ok(job.message.lost()));
             }
         }
     }
@@ -241,7 +241,7 @@ impl<R: Runtime> Shared<R> {
 
     pub(super) fn end(&self, batch: &Batch, job: Job) {
         let result = job.message.ended(self);
-        batch.tell(job.index, result);
+        batch.tell(job.index, job.content.len(), result);
     }
 
     /// The mailer is closed: what waits is not sent.
