@@ -74,7 +74,7 @@ Prints one JSON object a message, as they are done; on standard error what faile
 messages and that is a terminal, and at the end a summary. Exits with 0 when all were delivered, else as sysexits.h says,
 and with the highest of these: 64 usage, 65 no message could be made of a line of the table or of a file of the maildir,
 66 a file cannot be read, 68 unknown host, 69 refused, 71 the system failed, 75 try again later, 76 protocol error, 77 not
-authenticated, or the server is not the one that was meant.
+authenticated, or the server is not the one that was meant: then what is left is not tried.
 ";
 
 /// What is to be done.
