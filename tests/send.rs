@@ -371,7 +371,7 @@ fn lmtp_is_spoken_over_tcp_and_unix_sockets(runtime: &str) {
     let mut receive = Tool::start(runtime, options.into_iter().chain(refused));
     let address = receive.address();
     receive.address();
-    let (url, unix_url) = (format!("lmtp://{address}?tls=none"), format!("lmtp+unix://{socket}"));
+    let (url, unix_url) = (format!("lmtp://{address}?tls=none&retries=0"), format!("lmtp+unix://{socket}?retries=0"));
     for place in
         [&["--lmtp", "--server", &address][..], &["--lmtp", "--unix", socket], &["--url", &url], &["--url", &unix_url]]
     {

@@ -55,8 +55,8 @@ What to ask of the server:
 
 How:
   --hello NAME           what the client calls itself (localhost)
-  --pool N               over so many connections at once (1)
-  --retry N              try again up to so many times what fails for now (0)
+  --pool N               over so many connections at once (1; with --url 5)
+  --retry N              try again up to so many times what fails for now (0; with --url 3)
   --retry-delay SECONDS  wait for so long before the first of these, then four times as long each, but never over five
                          minutes; the second half of each wait is random (1)
   --rate N[/s|/m|/h]     no more attempts than that in a second, minute or hour
