@@ -1,5 +1,5 @@
-//! Whatever octets a server sends: the client does not panic and does not spin, tells exactly one outcome for every
-//! message and probe, calls a recipient accepted only when there were enough positive replies for that, writes whole
+//! Whatever octets a server sends: the client does not panic, spin, or wait for nobody, tells exactly one outcome for
+//! every message and probe, calls a recipient accepted only when there were enough positive replies for that, writes whole
 //! lines without stray CRs and LFs, keeps to its error, and does not care whether a reply comes whole or octet by
 //! octet. It says nothing in clear that has to wait for TLS, nothing of a message before the authentication it is to
 //! make, sends the secret nowhere it must not, and shows it to nobody.
@@ -420,6 +420,7 @@ fn run(setup: &Setup, octets: &[u8], by_octet: bool) -> Seen {
                     run.act(action);
                     continue;
                 }
+                assert!(run.pending.iter().all(|pending| pending.outcomes == 1), "waits for nobody");
             }
             Ok(Step::Read) => {}
         }

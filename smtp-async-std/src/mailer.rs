@@ -16,7 +16,7 @@ use crate::runtime::AsyncStd;
 /// What becomes of messages that a mailer sends, as they come to their ends.
 pub type Reports<M> = sending::Reports<AsyncStd, M>;
 
-/// Sends messages to one server, from as many tasks as there are. Clones are the same.
+/// Sends messages from as many tasks as there are, to one server or to mail exchangers. Clones are the same.
 ///
 /// It keeps connections and hands them to who asked first, tries again what failed for now, and keeps to a rate, as its
 /// [`Policies`] say. A message that is dropped half-way, while it waits or while it is sent, takes its connection with it:
@@ -34,9 +34,9 @@ impl Mailer {
 
     /// Without a relay: to the mail exchangers of each recipient's domain, at port 25 (RFC 5321 section 5.1).
     ///
-    /// The hosts of a domain are tried in their order until one takes the session; the domains of a message one after the
-    /// other. Each message has connections of its own, as many at a time as the policy of the pool allows. The name of the
-    /// client in the connector's configuration tells whether this host is among those of a domain.
+    /// The hosts of a domain are tried in their order until one takes the session; the domains of a message side
+    /// by side. Each message has connections of its own, as many at a time as the policy of the pool allows. The name of
+    /// the client in the connector's configuration tells whether this host is among those of a domain.
     ///
     /// Few mail exchangers have certificates that can be verified: consider
     /// [`TlsPolicy::Opportunistic`](smtp_proto::client::TlsPolicy).
@@ -55,8 +55,8 @@ impl Mailer {
     /// Sends a message, in as many attempts as it takes and the policy allows; what became of it for each recipient.
     ///
     /// # Errors
-    /// When no attempt got as far as the message: what the last one failed with. And when the mailer was closed before, or
-    /// the envelope is no possible one.
+    /// When no attempt had a session with a server: what the last one failed with. And when the mailer was closed before,
+    /// or the envelope is no possible one. All else is in the report.
     pub async fn send(&self, envelope: Envelope, content: impl Into<Bytes>) -> Result<Report, Error> {
         self.0.send(envelope, content).await
     }
@@ -112,12 +112,13 @@ impl Mailer {
 /// Sends a message to where a [`Url`](smtp_proto::delivery::Url) says, and closes the connection.
 ///
 /// # Errors
-/// When it was not accepted for all its recipients, whatever the reason: [`Error::Undelivered`] has what became of each.
+/// When it was not accepted for all its recipients. [`Error::Undelivered`] has what became of each; other errors say why
+/// there was no session in which to send it.
 pub async fn send(
     url: &str,
     from: &str,
     to: impl IntoIterator<Item = impl AsRef<str>>,
-    message: impl Into<Bytes>,
+    message: impl AsRef<[u8]>,
 ) -> Result<Report, Error> {
     sending::send::<AsyncStd, _>(url, from, to, message).await
 }

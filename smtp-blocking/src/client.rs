@@ -78,7 +78,9 @@ impl Connector {
         Self(self.0.proxy(proxy))
     }
 
-    /// Hands every command and reply of the sessions to `tap`.
+    /// Hands every command and reply of the sessions to `tap`, such as
+    /// [`to_writer`](smtp_proto::transcript::to_writer), without what is secret. The sessions of all clones share it;
+    /// [`Entry::session`] tells them apart.
     #[must_use]
     pub fn transcript(self, tap: impl FnMut(Entry<'_>) + Send + 'static) -> Self {
         Self(self.0.transcript(tap))
@@ -162,8 +164,8 @@ impl<S: Stream> Client<S> {
     /// Sends a message that is in memory.
     ///
     /// # Errors
-    /// When the session was over before. Else the outcome tells what became of the message, also when the session
-    /// fails under it.
+    /// When the session was over before, or the envelope is no possible one. Else the outcome tells what became of the
+    /// message, also when the session fails under it.
     pub fn send(&mut self, envelope: Envelope, content: impl Into<Bytes>) -> Result<Outcome, Error> {
         finished(self.0.send(envelope, content))
     }
@@ -196,10 +198,11 @@ impl<S: Stream> Client<S> {
         finished(self.0.probe(envelope))
     }
 
-    /// Sends a command as it is.
+    /// Sends a command as it is, for what there is no call for. A negative reply is no error.
     ///
     /// # Errors
-    /// When it cannot be one line of a session, or the session fails.
+    /// When it cannot be one line of a session, or is one that the client gives by itself, such as MAIL or QUIT; and when
+    /// the session fails.
     pub fn command(&mut self, line: &str) -> Result<Reply, Error> {
         finished(self.0.command(line))
     }

@@ -10,7 +10,7 @@
 //! - `scram` (default): authentication with SCRAM-SHA-1 and SCRAM-SHA-256.
 //! - `cram-md5`: authentication with CRAM-MD5.
 //! - `socks`: connections through a SOCKS5 proxy.
-//! - `lettre`: `Transport` of the crate lettre, implemented for [`Mailer`].
+//! - `lettre`: `LettreTransport`, a mailer that is a transport of the crate lettre.
 //! - `tracing`: a span for each session, that of a server one in which its hooks run, and events; never with
 //!   credentials.
 
@@ -30,6 +30,8 @@ mod waiting;
 
 pub use client::{Client, Connector, Outcomes};
 pub use handler::Handler;
+#[cfg(feature = "lettre")]
+pub use lettre::LettreTransport;
 pub use listener::Listener;
 pub use mailer::{Mailer, Reports, Resolver, send};
 pub use server::{Server, serve_connection};

@@ -45,7 +45,7 @@ impl<T: Resolver> sending::Resolver for Resolving<T> {
     }
 }
 
-/// Sends messages to one server, from as many threads as there are. Clones are the same.
+/// Sends messages from as many threads as there are, to one server or to mail exchangers. Clones are the same.
 ///
 /// It keeps connections and hands them to who asked first, tries again what failed for now, and keeps to a rate, as its
 /// [`Policies`] say.
@@ -63,8 +63,8 @@ impl Mailer {
     /// Without a relay: to the mail exchangers of each recipient's domain, at port 25 (RFC 5321 section 5.1).
     ///
     /// The hosts of a domain are tried in their order until one takes the session; the domains of a message one after the
-    /// other. Each message has connections of its own, as many at a time as the policy of the pool allows. The name of the
-    /// client in the connector's configuration tells whether this host is among those of a domain.
+    /// other. Each message has connections of its own, as many at a time as the policy of the pool allows. The name of
+    /// the client in the connector's configuration tells whether this host is among those of a domain.
     ///
     /// Few mail exchangers have certificates that can be verified: consider
     /// [`TlsPolicy::Opportunistic`](smtp_proto::client::TlsPolicy).
@@ -83,8 +83,8 @@ impl Mailer {
     /// Sends a message, in as many attempts as it takes and the policy allows; what became of it for each recipient.
     ///
     /// # Errors
-    /// When no attempt got as far as the message: what the last one failed with. And when the mailer was closed before, or
-    /// the envelope is no possible one.
+    /// When no attempt had a session with a server: what the last one failed with. And when the mailer was closed before,
+    /// or the envelope is no possible one. All else is in the report.
     pub fn send(&self, envelope: Envelope, content: impl Into<Bytes>) -> Result<Report, Error> {
         finished(self.0.send(envelope, content))
     }
@@ -157,12 +157,13 @@ where
 /// Sends a message to where a [`Url`](smtp_proto::delivery::Url) says, and closes the connection.
 ///
 /// # Errors
-/// When it was not accepted for all its recipients, whatever the reason: [`Error::Undelivered`] has what became of each.
+/// When it was not accepted for all its recipients. [`Error::Undelivered`] has what became of each; other errors say why
+/// there was no session in which to send it.
 pub fn send(
     url: &str,
     from: &str,
     to: impl IntoIterator<Item = impl AsRef<str>>,
-    message: impl Into<Bytes>,
+    message: impl AsRef<[u8]>,
 ) -> Result<Report, Error> {
     finished(sending::send::<Threads, _>(url, from, to, message))
 }

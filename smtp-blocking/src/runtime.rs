@@ -31,6 +31,8 @@ pub(crate) struct Threads;
 impl System for Threads {
     type Socket = Socket;
 
+    const BLOCKS: bool = true;
+
     fn now() -> Instant {
         Instant::now()
     }

@@ -236,7 +236,7 @@ where
     H: Handler,
 {
     let peer = visit.peer();
-    let (machine, tls) = service.into_machine();
+    let (machine, tls) = service.into_machine(visit.connection().id);
     let channel = Channel::new(stream, TlsSide::Server(tls));
     let mut driver = Driver::new(channel, machine, peer, Instant::now(), Some(ATTENTION));
     let Visit { mut account, mut watch, .. } = visit;

@@ -386,7 +386,7 @@ pub enum Error {
         /// What the session was doing.
         phase: Phase,
     },
-    /// The session came to an end because of another message or command. This message had not begun.
+    /// The session came to an end because of another message or command. This message had not been sent.
     #[error("not sent: the session was given up for another reason")]
     GivenUp,
     /// There was no connection to the server. The adapter knows why.

@@ -16,7 +16,7 @@
 //!   which needs a target that has the standard library.
 //! - `cram-md5`: the mechanism CRAM-MD5.
 //! - `getrandom`: the nonces that these need, from the operating system.
-//! - `rustls`, `ring`, `aws-lc-rs`, `sockets`, `tracing`: what only `adapter` has.
+//! - `rustls`, `ring`, `aws-lc-rs`, `sockets`, `socks`, `tracing`: what only `adapter` has.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(
     not(test),

@@ -11,7 +11,7 @@
 //! - `cram-md5`: authentication with CRAM-MD5.
 //! - `socks`: connections through a SOCKS5 proxy.
 //! - `mx`: mail exchangers by the DNS, with hickory-resolver.
-//! - `lettre`: `AsyncTransport` of the crate lettre, implemented for [`Mailer`].
+//! - `lettre`: `LettreTransport`, a mailer that is a transport of the crate lettre.
 //! - `tracing`: a span for each session, that of a server one in which its hooks run, and events; never with
 //!   credentials.
 
@@ -30,6 +30,8 @@ mod server;
 mod socket;
 
 pub use client::{Client, Connector};
+#[cfg(feature = "lettre")]
+pub use lettre::LettreTransport;
 pub use listener::Listener;
 pub use mailer::{Mailer, Reports, send};
 #[cfg(feature = "mx")]

@@ -172,7 +172,7 @@ where
     H: Handler,
 {
     let peer = visit.peer();
-    let (machine, tls) = service.into_machine();
+    let (machine, tls) = service.into_machine(visit.connection().id);
     let channel = Channel::new(stream, TlsSide::Server(tls));
     // Futures keep what they are given twice; the driver is the largest part of a session.
     let mut driver = Box::new(Driver::new(channel, machine, peer, now()));

@@ -2,14 +2,16 @@
 
 Arguments: recipients to refuse.
 
-PEER_OPTIONS may hold a JSON object: "tls" is "none", "starttls" or "implicit",
-"cert" and "key" are PEM files, "user" and "password" may log in, "mechanisms"
-are offered. Nobody else can send mail then, nor without TLS if there is some.
+PEER_OPTIONS may hold a JSON object. With "tls" ("none", "starttls" or
+"implicit"), "cert" and "key" are PEM files, "user" and "password" may log in,
+"mechanisms" are offered; nobody else can send mail then, nor without TLS if
+there is some. With "folder", each message is written to a file in it, and
+SMTPUTF8 is offered.
 
 First it prints {"event": "listening", "port": N}, then, for each message,
 {"event": "message", "sender", "recipients", "mail_options", "size", "sha256"},
-and with PEER_OPTIONS also "tls", "user" and "mechanism". It ends when its stdin
-does.
+and "file" if there is a folder, and "tls", "user" and "mechanism" if somebody
+has to log in. It ends when its stdin does.
 """
 
 import asyncio
@@ -18,6 +20,7 @@ import json
 import os
 import ssl
 import sys
+import tempfile
 
 from aiosmtpd.smtp import SMTP, AuthResult
 
@@ -56,6 +59,7 @@ class Handler:
             mail_options=envelope.mail_options,
             size=len(content),
             sha256=hashlib.sha256(content).hexdigest(),
+            **store(content),
             **log_in(server, session),
         )
         return "250 2.0.0 Taken"
@@ -64,9 +68,19 @@ class Handler:
         return "221 2.0.0 Bye"
 
 
+def store(content):
+    """Where the content is."""
+    if "folder" not in OPTIONS:
+        return {}
+    descriptor, name = tempfile.mkstemp(dir=OPTIONS["folder"])
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    return {"file": name}
+
+
 def log_in(server, session):
     """How the client got in."""
-    if not OPTIONS:
+    if "tls" not in OPTIONS:
         return {}
     user, mechanism = session.auth_data
     tls = server.transport.get_extra_info("ssl_object") is not None
@@ -88,7 +102,7 @@ def context():
 
 def connection():
     arguments = {}
-    if OPTIONS:
+    if "tls" in OPTIONS:
         starttls = OPTIONS["tls"] == "starttls"
         offered = OPTIONS["mechanisms"]
         arguments = {
@@ -104,7 +118,7 @@ def connection():
         Handler(),
         hostname="aiosmtpd.example",
         decode_data=False,
-        enable_SMTPUTF8=False,
+        enable_SMTPUTF8="folder" in OPTIONS,
         **arguments,
     )
 

@@ -7,6 +7,8 @@
 //!
 //! - [`into_receive`]: the peer is the client, `receive` is the server.
 //! - [`from_send`]: `send` is the client, the peer is the server.
+//! - [`delivery`]: the library delivers to servers, and what they have is
+//!   compared.
 //! - [`edge`]: proxies in front of `receive` say who the client is.
 //! - [`lmtp`]: mail servers deliver to `receive` by LMTP.
 //! - [`pipelined`]: what clients send to `receive` in one go.
@@ -37,6 +39,7 @@ macro_rules! on_each_runtime {
 }
 
 mod certificates;
+mod delivery;
 mod edge;
 mod from_send;
 mod into_receive;

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::certificates::Certificates;
+use crate::support::dovecot::Dovecot;
 use crate::support::messages::{Message, RECIPIENTS, SENDER};
 use crate::support::peers;
-use crate::support::postfix::{Additions, Dovecot, Postfix, cyrus_sasl, received_field};
+use crate::support::postfix::{Additions, Postfix, cyrus_sasl, received_field};
 use crate::support::process::{Finished, Process};
 use crate::support::secure::{PASSWORD, Tls, USER, WRONG_PASSWORD, error_in, local, log_in, start_receive, trust};
 use crate::support::tools::{Receive, reports, send, text, texts};

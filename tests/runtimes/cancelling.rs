@@ -100,6 +100,7 @@ trait Client: Sized {
     async fn connect(server: &str, config: client::Config, data: &Arc<AtomicBool>) -> Self;
     async fn send(&mut self, envelope: Envelope, content: Bytes) -> Result<Outcome, Error>;
     async fn send_from(&mut self, envelope: Envelope, content: Pattern) -> Result<Outcome, Error>;
+    async fn send_all(&mut self, messages: Vec<(Envelope, Bytes)>) -> Vec<Result<Outcome, Error>>;
     async fn command(&mut self, line: &str) -> u16;
     async fn quit(self) -> Result<(), Error>;
 }
@@ -128,6 +129,14 @@ macro_rules! client {
 
             async fn send_from(&mut self, envelope: Envelope, content: Pattern) -> Result<Outcome, Error> {
                 self.send_from(envelope, content, None).await
+            }
+
+            async fn send_all(&mut self, messages: Vec<(Envelope, Bytes)>) -> Vec<Result<Outcome, Error>> {
+                let (mut outcomes, mut all) = (self.send_all(messages), Vec::new());
+                while let Some(outcome) = outcomes.next().await {
+                    all.push(outcome);
+                }
+                all
             }
 
             async fn command(&mut self, line: &str) -> u16 {
@@ -242,6 +251,36 @@ async fn dropped_everywhere<C: Client>(server: &Server, config: client::Config, 
     }
 }
 
+/// Sends three messages one behind the other but drops that at every point that there is, then sends another.
+async fn dropped_lists<C: Client>(server: &Server, config: client::Config) {
+    let messages = |count| -> Vec<(Envelope, Bytes)> {
+        let one = |number| (envelope(&format!("first{number}"), &["joe", "jim"]), format!("{number}\r\n").into());
+        (0..count).map(one).collect()
+    };
+    for polls in 0.. {
+        let mut client = C::connect(&server.address(), config.clone(), &Arc::default()).await;
+        let firsts = polled(client.send_all(messages(3)), polls).await;
+        let second = client.send(envelope("second", &["joe"]), SECOND.into()).await.unwrap();
+        assert!(second.is_delivered(), "{polls} polls: {second:?}");
+        client.quit().await.unwrap();
+        let mut arrived = Vec::new();
+        for heard in server.session() {
+            if let Heard::Message(message) = heard {
+                arrived.push((message.sender, Bytes::from(message.content)));
+            }
+        }
+        assert_eq!(arrived.pop(), Some(("second@example.org".to_owned(), SECOND.into())), "{polls} polls");
+        // Those that were sent are the first ones, each once and whole.
+        let sent: Vec<_> = messages(arrived.len()).into_iter().map(|(e, c)| (e.reverse_path.to_string(), c)).collect();
+        assert_eq!(arrived, sent, "{polls} polls");
+        if let Some(firsts) = firsts {
+            assert!(arrived.len() == 3 && firsts.iter().flatten().filter(|first| first.is_delivered()).count() == 3);
+            assert!(polls > 50, "only {polls} polls: the stream is not slow");
+            return;
+        }
+    }
+}
+
 /// The reply to a command that was dropped is not the reply to the next.
 async fn dropped_commands<C: Client>(server: &Server) {
     for polls in 0.. {
@@ -265,7 +304,8 @@ async fn all<C: Client>(runtime: Runtime) {
         let mut config = client_config();
         config.transfer = transfer;
         dropped_everywhere::<C>(&server, config.clone(), Way::Whole).await;
-        dropped_everywhere::<C>(&server, config, Way::Streamed).await;
+        dropped_everywhere::<C>(&server, config.clone(), Way::Streamed).await;
+        dropped_lists::<C>(&server, config).await;
         dropped_commands::<C>(&server).await;
     }
 }

@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use smtp_proto::adapter::{Error, sending};
 use smtp_proto::client::{Envelope, RecipientOutcome};
 use smtp_proto::delivery::{NoMailExchanger, Policies};
-use smtp_proto::{Error as SessionError, Phase};
+use smtp_proto::{Error as SessionError, Phase, Unsendable};
 use smtp_tests::mailer::Mailer;
 use smtp_tests::runtime::Runtime;
 
 use super::connecting::nobody;
-use super::support::{Heard, Server, client_config, peer, server_config};
+use super::support::{Heard, PATIENCE, Raw, Server, client_config, peer, server_config};
 
 /// What there is in the world.
 #[derive(Clone, Default)]
@@ -172,7 +174,80 @@ fn who_has_the_message_does_not_get_it_again(runtime: Runtime) {
     assert_eq!(good.stop(), []);
 }
 
+/// The first domain's host says nothing before the second's has the message.
+fn a_domain_that_takes_its_time_holds_no_other_up(runtime: Runtime) {
+    if runtime == Runtime::Blocking {
+        // One after the other, as its documentation says.
+        return;
+    }
+    let (taken, is_taken) = mpsc::channel();
+    let take = |mut raw: Raw| {
+        raw.go_ahead();
+        while raw.line().unwrap() != "." {}
+        raw.say("250 2.0.0 Taken\r\n");
+        raw.answer("221 2.0.0 Bye");
+    };
+    let (slow, slow_thread) = peer(move |raw| {
+        is_taken.recv_timeout(PATIENCE).unwrap();
+        take(raw);
+    });
+    let (quick, quick_thread) = peer(move |raw| {
+        take(raw);
+        taken.send(()).unwrap();
+    });
+    let world = World {
+        exchangers: BTreeMap::new(),
+        hosts: BTreeMap::from([("a.test", slow.parse().unwrap()), ("b.test", quick.parse().unwrap())]),
+    };
+    let mailer = Mailer::direct(runtime, client_config(), world, policies(1)).unwrap();
+    let to = ["joe@a.test", "joe@b.test"];
+    let report = mailer.send(Envelope::new("jane@example.org", to).unwrap(), "Subject: Hi\r\n").unwrap();
+    assert!(report.outcome.is_delivered(), "{report:?}");
+    slow_thread.join().unwrap();
+    quick_thread.join().unwrap();
+    mailer.close();
+}
+
+/// The mailer closes while one domain's host has the message, and the other's turn has not come.
+fn what_one_domain_took_is_told_though_the_mailer_closes(runtime: Runtime) {
+    let (server, thread) = peer(|mut raw| {
+        raw.go_ahead();
+        while raw.line().unwrap() != "." {}
+        raw
+    });
+    let host = server.parse().unwrap();
+    let world = World { exchangers: BTreeMap::new(), hosts: BTreeMap::from([("a.test", host), ("b.test", host)]) };
+    let mut policies = policies(3);
+    policies.pool.connections = 1;
+    let mailer = Mailer::direct(runtime, client_config(), world, policies).unwrap();
+    let to = |to: &[&str]| Envelope::new("jane@example.org", to).unwrap();
+    let sending = {
+        let (mailer, envelope) = (mailer.clone(), to(&["joe@a.test", "joe@b.test"]));
+        thread::spawn(move || mailer.send(envelope, "Subject: Hi\r\n"))
+    };
+    let mut raw = thread.join().unwrap();
+    let waiting = {
+        let (mailer, envelope) = (mailer.clone(), to(&["jim@a.test"]));
+        thread::spawn(move || mailer.send(envelope, "Subject: Hi\r\n"))
+    };
+    let closing = {
+        let mailer = mailer.clone();
+        thread::spawn(move || mailer.close())
+    };
+    assert!(matches!(waiting.join().unwrap(), Err(Error::MailerClosed)));
+    raw.say("250 2.0.0 Taken\r\n");
+    raw.answer("221 2.0.0 Bye");
+    let report = sending.join().unwrap().unwrap();
+    closing.join().unwrap();
+    assert!(report.outcome.recipients[0].is_accepted(), "{report:?}");
+    let cancelled = RecipientOutcome::Failed(SessionError::Unsendable(Unsendable::Cancelled));
+    assert_eq!((&report.outcome.recipients[1], report.attempts), (&cancelled, 1));
+    assert_eq!(mailer.health().retried, 0);
+}
+
 on_each_runtime!(
+    a_domain_that_takes_its_time_holds_no_other_up,
+    what_one_domain_took_is_told_though_the_mailer_closes,
     each_domain_gets_its_copy_at_the_first_host_that_takes_it,
     a_domain_that_nobody_takes_is_told_with_the_last_reason,
     who_has_the_message_does_not_get_it_again,

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use smtp_blocking::Handler;
+use smtp_proto::Error as SessionError;
 use smtp_proto::adapter::Error;
 use smtp_proto::adapter::sending::MailObserver;
 use smtp_proto::client::{Envelope, RecipientOutcome};
@@ -293,7 +294,49 @@ fn who_waits_is_refused_when_the_mailer_closes(runtime: Runtime) {
     closing.join().unwrap();
 }
 
+/// A server that takes the message for one recipient, refuses the other for now, and is gone when that is tried again.
+fn what_was_accepted_and_said_stays_in_the_report(runtime: Runtime) {
+    let (server, thread) = peer(|mut raw| {
+        raw.welcome(&["PIPELINING"]);
+        for reply in ["250 OK", "250 OK", "450 4.2.1 Not now", "354 Go ahead"] {
+            raw.answer(reply);
+        }
+        while raw.line().unwrap() != "." {}
+        raw.say("250 2.0.0 Taken\r\n");
+    });
+    let url: smtp_proto::delivery::Url = format!("smtp://{server}").parse().unwrap();
+    let mut policies = Policies::default();
+    (policies.retry.first_delay, policies.retry.attempts) = (Duration::from_millis(1), 3);
+    let mailer = Mailer::new(runtime, client_config(), url.endpoint().clone(), policies).unwrap();
+    let report = mailer.send(envelope("jane", &["joe", "later"]), content(1)).unwrap();
+    thread.join().unwrap();
+    let codes: Vec<_> = report.outcome.recipients.iter().map(|one| one.reply().unwrap().code().value()).collect();
+    assert_eq!((codes, report.attempts), (vec![250, 450], 3));
+    assert!(report.outcome.recipients[0].is_accepted());
+    assert_eq!(report.outcome.error, Some(SessionError::NotConnected));
+    mailer.close();
+}
+
+fn a_file_is_sent_while_it_is_read(runtime: Runtime) {
+    let server = Server::start(runtime);
+    let mailer = mailer(runtime, &server.address(), "");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("message");
+    std::fs::write(&path, content(1)).unwrap();
+    assert!(mailer.send_file(envelope("jane", &["joe"]), &path).unwrap().outcome.is_delivered());
+    match mailer.send_file(envelope("jane", &["joe"]), &folder.path().join("other")) {
+        Err(Error::Content(error)) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound),
+        other => panic!("{other:?}"),
+    }
+    mailer.close();
+    let health = mailer.health();
+    assert_eq!((health.sent, health.failed, health.retried, health.connections), (1, 0, 0, 1));
+    assert_eq!(heard(server), (vec![CloseReason::Quit], vec![content(1)]));
+}
+
 on_each_runtime!(
+    what_was_accepted_and_said_stays_in_the_report,
+    a_file_is_sent_while_it_is_read,
     many_threads_share_few_connections,
     a_connection_ends_after_its_messages_and_with_the_last_clone,
     idle_connections_are_closed,

@@ -26,6 +26,7 @@ macro_rules! on_each_runtime {
 }
 
 mod authenticating;
+mod batches;
 mod cancelling;
 mod certificates;
 mod connecting;
@@ -36,6 +37,7 @@ mod dialogue;
 mod direct;
 mod draining;
 mod ending;
+mod faulty_servers;
 mod injection;
 mod last_words;
 mod limits;
@@ -54,5 +56,6 @@ mod secured_delivery;
 mod secured_ends;
 mod support;
 mod tls;
+mod transcripts;
 mod virtual_mailer;
 mod virtual_time;

@@ -2,13 +2,17 @@
 //! messages that are dropped at any point.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use smtp_proto::adapter::sending::{self, Drives, System, Task};
+use smtp_proto::adapter::Error;
+use smtp_proto::adapter::sending::{self, Drives, Reads, System, Task};
 use smtp_proto::adapter::serving::Handle;
 use smtp_proto::adapter::tls::ClientTls;
 use smtp_proto::client::{Client, Transfer};
@@ -16,7 +20,7 @@ use smtp_proto::delivery::{Policies, RateLimit, Url};
 use smtp_proto::server::{CloseReason, Connection, Decision, Handler, Mail, Recipient, Session};
 use smtp_proto::wire::Reply;
 use smtp_tokio::Tokio;
-use tokio::io::DuplexStream;
+use tokio::io::{DuplexStream, ReadBuf};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -148,7 +152,9 @@ fn on_virtual_time(
     busy: Duration,
     test: impl AsyncFnOnce(Instant, Receiver<(Instant, Told)>),
 ) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    // Every task takes its turn between two polls of the test.
+    let runtime = runtime.enable_all().start_paused(true).event_interval(1).build().unwrap();
     runtime.block_on(async {
         let (tell, told) = mpsc::channel();
         let start = Instant::now();
@@ -253,6 +259,195 @@ fn the_mailer_goes_on_where_its_runtime_has_ended() {
     });
 }
 
+#[test]
+fn a_rate_and_delays_are_kept_by_many_messages() {
+    limited(|| {
+        on_virtual_time(ROOM, Duration::ZERO, Duration::from_secs(1), async |start, told| {
+            let mut policies = Policies::default();
+            policies.rate = Some(RateLimit::new(2, Duration::from_secs(60)));
+            let mailer = mailer(policies);
+            let mut reports = mailer.send_all((0..3).map(|_| (envelope("jane", &["joe"]), "Hi\r\n")));
+            let mut attempts = 0;
+            while let Some((_, report)) = reports.next().await {
+                let report = report.unwrap();
+                assert!(report.outcome.is_delivered());
+                attempts += report.attempts;
+            }
+            // The first two were refused for now; attempts are what the rate is about.
+            assert_eq!(attempts, 5);
+            let asked: Vec<_> = told.try_iter().filter(|(_, told)| *told == Told::Asked).collect();
+            let at: Vec<_> = asked.into_iter().map(|(at, _)| (at - start).as_secs()).collect();
+            assert_eq!(at, [0, 0, 60, 60, 120]);
+        });
+    });
+}
+
+#[test]
+fn one_message_need_not_wait_for_all_of_many() {
+    limited(|| {
+        on_virtual_time(ROOM, Duration::from_secs(1), Duration::ZERO, async |_, told| {
+            let mut policies = Policies::default();
+            (policies.pool.connections, policies.pool.messages) = (1, 1000);
+            let mailer = mailer(policies);
+            let mut reports = mailer.send_all((0..200).map(|_| (envelope("many", &["joe"]), "Hi\r\n")));
+            assert!(reports.next().await.is_some());
+            let single = tokio::spawn({
+                let mailer = mailer.clone();
+                async move { mailer.send(envelope("single", &["joe"]), "Hi\r\n").await }
+            });
+            while reports.next().await.is_some() {}
+            assert!(single.await.unwrap().unwrap().outcome.is_delivered());
+            let single =
+                |(_, told): &(Instant, Told)| matches!(told, Told::Message(sender, _) if sender.contains("single"));
+            let messages: Vec<_> = told.try_iter().filter(|(_, told)| matches!(told, Told::Message(..))).collect();
+            // Those that were on their way or about to be.
+            assert!(messages.iter().position(single).is_some_and(|before| before <= 35), "{messages:?}");
+            assert_eq!(messages.len(), 201);
+        });
+    });
+}
+
+#[test]
+fn who_waits_for_messages_keeps_no_connection() {
+    limited(|| {
+        on_virtual_time(ROOM, Duration::ZERO, Duration::ZERO, async |_, _told| {
+            let mut policies = Policies::default();
+            policies.pool.connections = 1;
+            let mailer = mailer(policies);
+            let mut reports = mailer.send_all((0..2000).map(|_| (envelope("many", &["joe"]), "Hi\r\n")));
+            assert!(reports.next().await.is_some());
+            // Nobody asks for more reports, so that no more messages are taken.
+            sleep(Duration::from_secs(1)).await;
+            let report = mailer.send(envelope("single", &["joe"]), "Hi\r\n").await.unwrap();
+            assert!(report.outcome.is_delivered());
+            let mut count = 1;
+            while let Some((_, report)) = reports.next().await {
+                assert!(report.unwrap().outcome.is_delivered());
+                count += 1;
+            }
+            assert_eq!(count, 2000);
+        });
+    });
+}
+
+#[test]
+fn who_waits_for_another_attempt_is_given_up_when_the_mailer_closes() {
+    limited(|| {
+        on_virtual_time(ROOM, Duration::ZERO, Duration::from_secs(1000), async |start, _told| {
+            let mailer = mailer(Policies::default());
+            let single = tokio::spawn({
+                let mailer = mailer.clone();
+                async move { mailer.send(envelope("single", &["joe"]), "Hi\r\n").await }
+            });
+            let many = tokio::spawn({
+                let mut reports = mailer.send_all((0..3).map(|_| (envelope("many", &["joe"]), "Hi\r\n")));
+                async move {
+                    let mut all = Vec::new();
+                    while let Some((_, report)) = reports.next().await {
+                        all.push(report);
+                    }
+                    all
+                }
+            });
+            // All have been refused once.
+            sleep(Duration::from_millis(100)).await;
+            mailer.close().await;
+            let mut reports = many.await.unwrap();
+            reports.push(single.await.unwrap());
+            assert_eq!(start.elapsed().as_millis() / 10, 10, "somebody waited on");
+            assert_eq!(reports.len(), 4);
+            for report in reports {
+                // What the server said is what became of it.
+                let report = report.unwrap();
+                assert_eq!(report.outcome.recipients[0].reply().unwrap().code().value(), 450, "{report:?}");
+                assert_eq!(report.attempts, 1);
+            }
+            assert_eq!((mailer.health().failed, mailer.health().retried), (4, 4));
+        });
+    });
+}
+
+/// Content that cannot be read from some place on.
+struct Torn(usize);
+
+impl tokio::io::AsyncRead for Torn {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Some(left) = self.0.checked_sub(1) else { return Poll::Ready(Err(io::ErrorKind::InvalidData.into())) };
+        self.0 = left;
+        buffer.put_slice(b"some of it\r\n");
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Reads<Torn> for Virtual {
+    async fn read(content: &mut Torn, piece: &mut BytesMut) -> io::Result<usize> {
+        Tokio::read(content, piece).await
+    }
+}
+
+impl Reads<&'static [u8]> for Virtual {
+    async fn read(content: &mut &'static [u8], piece: &mut BytesMut) -> io::Result<usize> {
+        Tokio::read(content, piece).await
+    }
+}
+
+#[test]
+fn content_is_opened_for_each_attempt() {
+    limited(|| {
+        on_virtual_time(ROOM, Duration::ZERO, Duration::from_secs(1), async |_, told| {
+            let mailer = mailer(Policies::default());
+            let opened = Cell::new(0);
+            let open = async || {
+                opened.set(opened.get() + 1);
+                Ok(&b"Subject: Hi\r\n"[..])
+            };
+            let report = mailer.send_from(envelope("jane", &["joe"]), None, open).await.unwrap();
+            assert!(report.outcome.is_delivered() && report.attempts >= 2);
+            assert_eq!(opened.get(), report.attempts);
+            let messages: Vec<_> = told.try_iter().filter(|(_, told)| matches!(told, Told::Message(..))).collect();
+            let [(_, Told::Message(_, content))] = &messages[..] else { panic!("{messages:?}") };
+            assert_eq!(content, "Subject: Hi\r\n");
+        });
+    });
+}
+
+#[test]
+fn content_that_cannot_be_read_is_no_fault_of_the_server() {
+    limited(|| {
+        on_virtual_time(ROOM, Duration::ZERO, Duration::ZERO, async |start, told| {
+            let mailer = mailer(Policies::default());
+            let missing = async || Err::<Torn, _>(io::ErrorKind::NotFound.into());
+            match mailer.send_from(envelope("jane", &["joe"]), None, missing).await {
+                Err(Error::Content(error)) => assert_eq!(error.kind(), io::ErrorKind::NotFound),
+                other => panic!("{other:?}"),
+            }
+            // The connection is as good as new, and kept.
+            mailer.send(envelope("before", &["joe"]), "Hi\r\n").await.unwrap();
+            assert_eq!(mailer.health().connections, 1);
+            for pieces in [0, 1, 3] {
+                match mailer.send_from(envelope("jane", &["joe"]), None, async || Ok(Torn(pieces))).await {
+                    Err(error @ Error::Content(_)) => assert!(error.is_permanent()),
+                    other => panic!("{other:?}"),
+                }
+                mailer.send(envelope("between", &["joe"]), "Hi\r\n").await.unwrap();
+            }
+            let health = mailer.health();
+            // Half a message cannot be taken back.
+            assert_eq!((health.sent, health.failed, health.retried, health.connections), (4, 0, 0, 4));
+            assert_eq!((health.last_error, start.elapsed()), (None, Duration::ZERO));
+            let mut senders = Vec::new();
+            for (_, told) in told.try_iter() {
+                if let Told::Message(sender, content) = told {
+                    assert_eq!(content, "Hi\r\n");
+                    senders.push(sender);
+                }
+            }
+            let between = "between@example.org";
+            assert_eq!(senders, ["before@example.org", between, between, between]);
+        });
+    });
+}
+
 /// Sends a message but drops that after some polls, then sends another, which must arrive once and intact. `before`: over
 /// a connection that has been used.
 async fn dropped_everywhere(told: &Receiver<(Instant, Told)>, transfer: Transfer, before: bool) {
@@ -288,6 +483,62 @@ async fn dropped_everywhere(told: &Receiver<(Instant, Told)>, transfer: Transfer
             return;
         }
     }
+}
+
+/// Sends messages but drops that after so many turns of everything that runs, then sends another.
+async fn dropped_reports(told: &Receiver<(Instant, Told)>, transfer: Transfer) {
+    const SECOND: &[u8] = b"Subject: second\r\n\r\n.\r\n";
+    const COUNT: usize = 4;
+    let content = |number: usize| Bytes::from(format!("Subject: {number}\r\n\r\nall of it\r\n"));
+    for turns in 0.. {
+        let mut policies = Policies::default();
+        policies.pool.connections = 2;
+        let mut config = client_config();
+        config.transfer = transfer;
+        let url: Url = "smtp://192.0.2.1".parse().unwrap();
+        let mailer = Mailer::new(sending::Connector::new(config), url.endpoint().clone(), policies);
+        let messages = (0..COUNT).map(|number| (envelope(&format!("first{number}"), &["joe", "jim"]), content(number)));
+        let mut reports = mailer.send_all(messages);
+        let mut accepted = Vec::new();
+        for _ in 0..turns {
+            if let Some(Some((index, report))) = polled(reports.next(), 1).await {
+                assert!(report.unwrap().outcome.is_delivered());
+                accepted.push(index);
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(reports);
+        let report = mailer.send(envelope("second", &["joe"]), SECOND).await.unwrap();
+        assert!(report.outcome.is_delivered() && report.attempts == 1, "{turns} turns: {report:?}");
+        mailer.close().await;
+        let (mut firsts, mut seconds) = (BTreeMap::new(), Vec::new());
+        for (_, told) in told.try_iter() {
+            match told {
+                Told::Message(sender, octets) if sender.starts_with("second") => seconds.push(octets),
+                Told::Message(sender, octets) => {
+                    let number = sender[5..6].parse().unwrap();
+                    assert_eq!(octets, content(number), "{turns} turns: not intact");
+                    assert!(firsts.insert(number, ()).is_none(), "{turns} turns: twice");
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(seconds, [SECOND], "{turns} turns");
+        assert!(accepted.iter().all(|index| firsts.contains_key(index)), "{turns} turns: {accepted:?}, {firsts:?}");
+        if accepted.len() == COUNT {
+            assert!(turns > 50, "only {turns} turns");
+            return;
+        }
+    }
+}
+
+#[test]
+fn messages_that_are_dropped_at_any_point_leave_no_half_used_connection() {
+    limited(|| {
+        for transfer in [Transfer::Auto, Transfer::Data] {
+            on_virtual_time(7, Duration::ZERO, Duration::ZERO, async |_, told| dropped_reports(&told, transfer).await);
+        }
+    });
 }
 
 #[test]

@@ -2,10 +2,12 @@
 //! virtual time. The tools `receive` and `send` are made of it.
 
 pub mod certificates;
+pub mod delay;
 pub mod link;
 pub mod maildir;
 pub mod mailer;
 pub mod pair;
+pub mod post_office;
 pub mod recorder;
 pub mod runtime;
 pub mod secrets;

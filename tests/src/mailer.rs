@@ -164,7 +164,7 @@ impl<M: Iterator<Item = (Envelope, Bytes)>> Iterator for Reports<M> {
 ///
 /// # Errors
 /// As the adapters' `send`.
-pub fn send(runtime: Runtime, url: &str, from: &str, to: &[&str], message: impl Into<Bytes>) -> Result<Report, Error> {
+pub fn send(runtime: Runtime, url: &str, from: &str, to: &[&str], message: impl AsRef<[u8]>) -> Result<Report, Error> {
     match runtime {
         Runtime::Tokio => {
             let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Content)?;

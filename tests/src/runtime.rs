@@ -25,7 +25,7 @@ use smtp_proto::server::{
     Mail, Recipient, Recipients, ResetReason, Session,
 };
 use smtp_proto::transcript::Tap;
-use smtp_proto::wire::{AbsoluteUri, Attribute, Node, Query, Reply};
+use smtp_proto::wire::{AbsoluteUri, Attribute, Capabilities, Node, Query, Reply};
 
 /// What an adapter runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -355,6 +355,9 @@ pub trait Mailer: Send {
     /// As the adapters' `command`.
     fn command(&mut self, line: &str) -> Result<Reply, Error>;
 
+    /// What the server offers.
+    fn capabilities(&self) -> &Capabilities;
+
     /// Whether the session is over and another connection is needed.
     fn is_over(&self) -> bool;
 
@@ -473,6 +476,10 @@ impl Mailer for OnTokio {
         self.tokio.block_on(self.client.command(line))
     }
 
+    fn capabilities(&self) -> &Capabilities {
+        self.client.capabilities()
+    }
+
     fn is_over(&self) -> bool {
         self.client.failure().is_some()
     }
@@ -514,6 +521,10 @@ impl Mailer for OnAsyncStd {
         async_std::task::block_on(self.0.command(line))
     }
 
+    fn capabilities(&self) -> &Capabilities {
+        self.0.capabilities()
+    }
+
     fn is_over(&self) -> bool {
         self.0.failure().is_some()
     }
@@ -545,6 +556,10 @@ impl Mailer for OnThreads {
 
     fn command(&mut self, line: &str) -> Result<Reply, Error> {
         self.0.command(line)
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        self.0.capabilities()
     }
 
     fn is_over(&self) -> bool {

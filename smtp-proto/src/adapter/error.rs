@@ -178,15 +178,20 @@ impl Error {
         !self.is_transient()
     }
 
-    /// Whether a deadline passed.
+    /// Whether a deadline passed; of a message for several recipients, for one of those who do not get it at least.
     pub fn is_timeout(&self) -> bool {
         let timed_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
         match self {
             Self::Connect { attempts, .. } => attempts.iter().any(|(_, error)| timed_out(error)),
-            Self::Io { source, .. } | Self::ConnectUnix { source, .. } | Self::Proxy { source, .. } => {
-                timed_out(source)
-            }
-            Self::Smtp { source, .. } => source.is_timeout(),
+            Self::Io { source, .. }
+            | Self::Resolve { source, .. }
+            | Self::ConnectUnix { source, .. }
+            | Self::Proxy { source, .. } => timed_out(source),
+            Self::Smtp { source, .. } | Self::Over { source, .. } => source.is_timeout(),
+            Self::Undelivered(report) => report.outcome.recipients.iter().any(|recipient| match recipient {
+                RecipientOutcome::Failed(error) | RecipientOutcome::Unknown(error) => error.is_timeout(),
+                RecipientOutcome::Accepted(_) | RecipientOutcome::Refused { .. } => false,
+            }),
             _ => false,
         }
     }
@@ -226,6 +231,37 @@ impl Error {
                 recipients.find(|recipient| !recipient.is_accepted()).and_then(RecipientOutcome::reply)
             }
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Outcome;
+
+    #[test]
+    fn a_deadline_that_passed_is_told_wherever_it_did() {
+        let timeout = SessionError::Timeout { phase: Phase::EndOfData };
+        let lost = SessionError::Disconnected { phase: Phase::EndOfData };
+        let accepted = || RecipientOutcome::Accepted(Reply::from_static("250 ok"));
+        let refused = || RecipientOutcome::Refused { phase: Phase::Rcpt, reply: Reply::from_static("451 later") };
+        let undelivered = |recipients| {
+            let outcome = Outcome { recipients, reply: None, left_out: Vec::new(), error: None };
+            Error::Undelivered(Box::new(Report { outcome, attempts: 1 }))
+        };
+        let over = |source: &SessionError| Error::Over { peer: "peer".to_owned(), source: source.clone() };
+        let resolve = |kind: io::ErrorKind| Error::Resolve { server: "server".to_owned(), source: kind.into() };
+        for (error, expected) in [
+            (undelivered(vec![accepted(), RecipientOutcome::Unknown(timeout.clone())]), true),
+            (undelivered(vec![refused(), RecipientOutcome::Failed(timeout.clone())]), true),
+            (undelivered(vec![refused(), RecipientOutcome::Failed(lost.clone())]), false),
+            (over(&timeout), true),
+            (over(&lost), false),
+            (resolve(io::ErrorKind::TimedOut), true),
+            (resolve(io::ErrorKind::NotFound), false),
+        ] {
+            assert_eq!(error.is_timeout(), expected, "{error}");
         }
     }
 }

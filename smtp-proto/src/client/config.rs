@@ -33,7 +33,7 @@ pub struct Config {
     /// The name of the server as it was asked for, for mechanisms that state it (RFC 7628). Default empty: it is not
     /// stated.
     pub server_name: String,
-    /// Whether HELO is tried when the server does not know EHLO. Default yes, but never where TLS or
+    /// Whether HELO is tried when the server does not know EHLO. Default yes, but never in LMTP, nor where STARTTLS or
     /// authentication is required.
     pub allow_helo: bool,
     /// What is done about a CR or LF in content that is not part of a CRLF. Default [`BareNewline::Fix`]: text with

@@ -155,10 +155,14 @@ pub struct Client {
     input_ended: bool,
     /// Nothing can be written any more.
     mute: bool,
+    /// The server said that it closes, and has not done so yet.
+    farewell: Option<Error>,
     /// Part of a reply is there.
     amid_reply: bool,
     /// Waiting begins anew with the next step.
     restart: bool,
+    /// The application has been dealing with an event since the last step: that is not the server's time.
+    away: bool,
     now: Instant,
     /// When what is waited for now began to be waited for.
     since: Instant,
@@ -235,8 +239,10 @@ impl Client {
             events: VecDeque::new(),
             input_ended: false,
             mute: false,
+            farewell: None,
             amid_reply: false,
             restart: false,
+            away: false,
             now,
             since: now,
             heard: now,
@@ -389,6 +395,8 @@ impl Client {
                     self.conclude(request, Some(Unsendable::Cancelled.into()));
                 }
             }
+            // Those before it wait for their verdicts, which come before anything that is said about this.
+            Stage::GoAhead if position > 0 => {}
             Stage::GoAhead | Stage::Content if !complete => self.fail(Unsendable::Cancelled.into()),
             _ => {}
         }
@@ -499,14 +507,21 @@ impl Client {
         let of_one_message = matches!(error, Error::Unsendable(_));
         let shared = matches!(self.state, State::Opening | State::Handshake) || error.is_transient() && !of_one_message;
         let others = if shared { error.clone() } else { Error::GivenUp };
-        let begun = |request: &Request| match &request.kind {
-            RequestKind::Transaction(transaction) => transaction.stage != Stage::Mail,
+        let (writing, written) = (self.writing, self.output.written());
+        let is_concerned = |position: usize, request: &Request| match &request.kind {
+            RequestKind::Transaction(transaction) if transaction.stage == Stage::Mail => false,
+            RequestKind::Transaction(transaction) => match error {
+                // An unsendable message is the one being written; those before it wait for their verdicts.
+                Error::Unsendable(_) => position >= writing,
+                // Replies come in order: a wrong one was to the first, or to RSET.
+                Error::Peer(_) => position == 0 || transaction.is_sent(written),
+                Error::Refused { .. } => transaction.is_sent(written),
+                _ => true,
+            },
             _ => true,
         };
         for (position, request) in core::mem::take(&mut self.requests).into_iter().enumerate() {
-            // An unsendable message is the one being written; those before it wait for their verdicts.
-            let waiting = of_one_message && position < self.writing;
-            let cause = if begun(&request) && !waiting { &error } else { &others };
+            let cause = if is_concerned(position, &request) { &error } else { &others };
             self.conclude(request, Some(cause.clone()));
         }
         self.writing = 0;
@@ -567,10 +582,14 @@ impl Machine for Client {
     type Event = Event;
 
     fn step(&mut self, now: Instant, rx: &mut BytesMut) -> Result<Step<Event>, Error> {
+        if core::mem::take(&mut self.away) {
+            self.since = self.since.after(now.duration_since(self.now));
+        }
         self.now = now;
         self.watch();
         loop {
             if let Some(event) = self.events.pop_front() {
+                self.away = true;
                 return Ok(Step::Event(event));
             }
             match &self.state {
@@ -603,9 +622,13 @@ impl Machine for Client {
             }
             let phase = self.phase();
             if self.input_ended {
-                self.end_of_input(Error::Disconnected { phase });
+                match self.farewell.take() {
+                    Some(farewell) => self.reach_no_further(farewell),
+                    None => self.end_of_input(Error::Disconnected { phase }),
+                }
             } else if self.is_overdue() {
                 let error = if self.mute { Error::Disconnected { phase } } else { Error::Timeout { phase } };
+                let error = self.farewell.take().unwrap_or(error);
                 self.end_of_input(error);
             } else if self.mute {
                 return Ok(Step::Read);

@@ -91,6 +91,11 @@ impl Client {
             _ => reply,
         };
         (self.since, self.heard) = (self.now, self.now);
+        if let Some(error) = self.farewell.take() {
+            // It goes on all the same, and nobody knows with what.
+            self.fail(error);
+            return;
+        }
         let Some(awaited) = self.awaited.front().copied().filter(|awaited| awaited.is_asked(&self.output)) else {
             self.unasked(reply);
             return;
@@ -134,17 +139,29 @@ impl Client {
             | Purpose::Chunk(id)
             | Purpose::EndOfData(id) => self.transaction_reply(id, awaited.purpose, reply),
         }
-        if closing && !self.config.lmtp {
-            self.reach_no_further();
-        }
         match last_words {
-            Some(reply) => self.fail(Error::ServiceClosing { phase, reply }),
+            Some(reply) => self.hear_the_end(Error::ServiceClosing { phase, reply }),
             None => self.settle(),
         }
     }
 
-    /// The server closed before it came to what it has not answered: that it was sent makes nothing doubtful.
-    fn reach_no_further(&mut self) {
+    /// The server says that it closes. Where a whole message is on its way, what follows shows how far it came: most
+    /// have not come to that when they close, but some say 421 of one recipient and take the message for the others.
+    fn hear_the_end(&mut self, error: Error) {
+        let is_on_its_way =
+            |awaited: &Awaited| matches!(awaited.purpose, Purpose::EndOfData(_)) && awaited.is_asked(&self.output);
+        if self.config.lmtp || !self.awaited.iter().any(is_on_its_way) {
+            self.fail(error);
+        } else {
+            self.farewell = Some(error);
+            self.mute = true;
+            self.output.clear();
+        }
+    }
+
+    /// The server closed as it had said, before it came to what it has not answered: that it was sent makes nothing
+    /// doubtful.
+    pub(super) fn reach_no_further(&mut self, error: Error) {
         for Awaited { purpose, .. } in core::mem::take(&mut self.awaited) {
             if let Purpose::EndOfData(id) = purpose
                 && let Some((_, transaction)) = self.find(id)
@@ -152,6 +169,7 @@ impl Client {
                 transaction.not_reached();
             }
         }
+        self.fail(error);
     }
 
     /// Whether the reply cannot be behind what was said before of the same message.
@@ -197,7 +215,7 @@ impl Client {
             None => self.current().filter(|transaction| transaction.stage == Stage::Content),
         };
         let error = match sending {
-            Some(transaction) if !reply.is_positive() => {
+            Some(transaction) if matches!(reply.severity(), Severity::Transient | Severity::Permanent) => {
                 transaction.refused(Phase::Content, reply.clone());
                 // What was sent of the message cannot be taken back, so nothing else can be sent either.
                 Error::ServiceClosing { phase: Phase::Content, reply }
@@ -284,6 +302,8 @@ impl Client {
                     transaction.stage = Stage::Done;
                     self.writing = self.writing.saturating_add(1);
                     self.write_nothing();
+                } else if let Some(withdrawn) = transaction.withdrawn.filter(|_| !transaction.ended) {
+                    self.fail(withdrawn.into());
                 } else {
                     transaction.stage = Stage::Content;
                 }

@@ -227,8 +227,10 @@ impl Client {
         if transaction.chunks_open >= self.config.chunks_in_flight.max(1) {
             return false;
         }
+        if transaction.staged.is_full() {
+            return self.send_chunk(id, false);
+        }
         let gathered = match (transaction.unsendable_piece(), transaction.content.front_mut()) {
-            _ if transaction.staged.is_full() => return self.send_chunk(id, false),
             (Some(unsendable), _) => Err(unsendable),
             (None, Some(piece)) => {
                 let gathered = transaction.encoder.encode(piece, &mut transaction.staged);

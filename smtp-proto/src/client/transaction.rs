@@ -140,13 +140,14 @@ impl Transaction {
     }
 
     /// The same for so many recipients at a time; the content is shared.
-    pub(super) fn divide(self, most: usize, config: &Config) -> Vec<Self> {
+    pub(super) fn divide(mut self, most: usize, config: &Config) -> Vec<Self> {
         let content = self.content.front().cloned();
+        let all = core::mem::take(&mut self.envelope.recipients);
         let part = |recipients: &[Recipient]| {
             let envelope = Envelope { recipients: recipients.to_vec(), ..self.envelope.clone() };
             Self::new(envelope, content.clone().map(Content::Whole), config)
         };
-        self.envelope.recipients.chunks(most.max(1)).map(part).collect()
+        all.chunks(most.max(1)).map(part).collect()
     }
 
     /// The parameters of MAIL: what the server offers and this message needs. `verified`: TLS proved who the server is.
@@ -393,6 +394,11 @@ impl Transaction {
         self.stage == Stage::Done && self.outstanding == 0
     }
 
+    /// Whether the server may have all of it, now that so much has been written.
+    pub(super) fn is_sent(&self, written: u64) -> bool {
+        self.end.is_some_and(|end| written >= end)
+    }
+
     /// What became of it, all replies having come or `error` having ended the wait for them.
     pub(super) fn outcome(mut self, error: Option<Error>, written: u64, lmtp: bool) -> Outcome {
         // Who counts wrongly, or leaves the client waiting, may have given no verdict yet. Who goes away has said all.
@@ -403,7 +409,7 @@ impl Transaction {
         // In LMTP each recipient has its own verdict.
         let judged =
             !lmtp && self.verdict.as_ref().is_some_and(Reply::is_positive) || self.probe && self.outstanding == 0;
-        let sent = self.end.is_some_and(|end| written >= end);
+        let sent = self.is_sent(written);
         let undelivered = || error.clone().unwrap_or(Error::Unsendable(Unsendable::Cancelled));
         let outcome = |answer: Answer| match answer {
             Answer { unasked: true, .. } => RecipientOutcome::Failed(Error::SessionUsedUp),

@@ -73,8 +73,9 @@ pub enum NextAttempt {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// For each recipient of the whole envelope, what the last attempt came to that included it. `Unknown` stays, unless
-    /// a later attempt was accepted. The reply is a positive one if there was any; `error` is that of the last attempt.
+    /// For each recipient of the whole envelope, what the last attempt came to that included it. What a server replied
+    /// stays when a later attempt failed for now without a reply; `Unknown` stays, unless a later attempt was accepted.
+    /// The reply is a positive one if there was any; `error` is that of the last attempt.
     pub outcome: Outcome,
     /// Attempts that were made.
     pub attempts: u32,
@@ -163,10 +164,16 @@ impl Delivery {
 
 impl Standing {
     fn take(&mut self, outcome: Option<RecipientOutcome>) {
-        // A later refusal says nothing about the message that may have arrived.
-        let unknown = matches!(self.outcome, Some(RecipientOutcome::Unknown(_)));
-        let settles = |outcome: &RecipientOutcome| {
-            !unknown || matches!(outcome, RecipientOutcome::Accepted(_) | RecipientOutcome::Unknown(_))
+        let settles = |outcome: &RecipientOutcome| match &self.outcome {
+            // A later refusal says nothing about the message that may have arrived.
+            Some(RecipientOutcome::Unknown(_)) => {
+                matches!(outcome, RecipientOutcome::Accepted(_) | RecipientOutcome::Unknown(_))
+            }
+            // What the server said tells more than that it could not be asked again.
+            Some(before) if before.reply().is_some() => {
+                !matches!(outcome, RecipientOutcome::Failed(error) if error.is_transient() && error.reply().is_none())
+            }
+            _ => true,
         };
         if let Some(outcome) = outcome.filter(settles) {
             self.outcome = Some(outcome);
@@ -332,6 +339,20 @@ mod tests {
     }
 
     #[test]
+    fn what_the_server_said_is_not_displaced_by_its_silence() {
+        let mut delivery = delivery(2);
+        delivery.concluded(outcome([rcpt("450 4.2.0 greylisted"), RecipientOutcome::Failed(lost())]), 0);
+        delivery.failed(Error::NotConnected, 0);
+        let Outcome { recipients, error, .. } = delivery.report().outcome;
+        assert_eq!(recipients, [rcpt("450 4.2.0 greylisted"), RecipientOutcome::Failed(Error::NotConnected)]);
+        assert_eq!(error, Some(Error::NotConnected));
+        // What is for good displaces it.
+        let never = RecipientOutcome::Failed(Unsendable::NeedsEightBitMime.into());
+        delivery.concluded(outcome([never.clone(), rcpt("451 now another")]), 0);
+        assert_eq!(delivery.report().outcome.recipients, [never, rcpt("451 now another")]);
+    }
+
+    #[test]
     fn an_outcome_of_something_else_leaves_the_rest_for_the_next_attempt() {
         let mut delivery = delivery(2);
         assert!(matches!(delivery.concluded(outcome([accepted()]), 0), After(_)));
@@ -390,7 +411,8 @@ mod tests {
             for (recipient, one) in recipients.iter().zip(&report.outcome.recipients) {
                 let came = &seen[&recipient.to_string()];
                 let unknown = came.iter().find(|one| matches!(one, RecipientOutcome::Unknown(_)));
-                let last = came.last().unwrap();
+                let says = |one: &&RecipientOutcome| one.reply().is_some() || !one.is_transient();
+                let last = came.iter().rev().find(says).unwrap_or(came.last().unwrap());
                 prop_assert_eq!(one, unknown.filter(|_| !last.is_accepted()).unwrap_or(last));
             }
         }

@@ -2,7 +2,10 @@
 
 use alloc::borrow::Cow;
 use alloc::string::String;
+use alloc::sync::Arc;
 use core::fmt;
+use core::hash::{Hash, Hasher};
+use core::ops::Deref;
 use core::str::FromStr;
 
 use bytes::{Buf, BytesMut};
@@ -139,7 +142,7 @@ impl fmt::Display for EnhancedStatusCode {
     }
 }
 
-/// A reply of a server.
+/// A reply of a server. Its copies share the text.
 ///
 /// ```
 /// use smtp_proto::wire::{Reply, Severity};
@@ -152,7 +155,48 @@ impl fmt::Display for EnhancedStatusCode {
 pub struct Reply {
     code: ReplyCode,
     enhanced: Option<EnhancedStatusCode>,
-    text: Cow<'static, str>,
+    text: Text,
+}
+
+/// A text that has one place in memory: one reply of a peer may be about very many recipients.
+#[derive(Clone)]
+enum Text {
+    Static(&'static str),
+    Shared(Arc<str>),
+}
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Static(text) => text,
+            Self::Shared(text) => text,
+        }
+    }
+}
+
+impl From<Cow<'static, str>> for Text {
+    fn from(text: Cow<'static, str>) -> Self {
+        match text {
+            Cow::Borrowed(text) => Self::Static(text),
+            Cow::Owned(text) => Self::Shared(text.into()),
+        }
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Text {}
+
+impl Hash for Text {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
+    }
 }
 
 /// Why a text is not a reply that may be sent.
@@ -182,7 +226,7 @@ impl Reply {
     ) -> Result<Self, InvalidReply> {
         match enhanced {
             Some(enhanced) if enhanced.class != code.class() => Err(InvalidReply::Class),
-            _ => Ok(Self { code, enhanced, text: text.into() }),
+            _ => Ok(Self { code, enhanced, text: text.into().into() }),
         }
     }
 
@@ -200,7 +244,7 @@ impl Reply {
         };
         // `start` lies behind ASCII.
         let (_, text) = text.split_at(start);
-        Self { code, enhanced, text: Cow::Borrowed(text) }
+        Self { code, enhanced, text: Text::Static(text) }
     }
 
     /// The reply code.
@@ -241,13 +285,13 @@ impl Reply {
         self.code.0 == 421
     }
 
-    /// Forgets the enhanced status code where the server did not announce that it sends them (ESC-008).
     /// The same text with the code of another.
     pub(crate) fn with_code_of(mut self, other: &Self) -> Self {
         self.code = other.code;
         self
     }
 
+    /// Forgets the enhanced status code where the server did not announce that it sends them (ESC-008).
     pub(crate) fn without_enhanced(mut self) -> Self {
         if let Some(enhanced) = self.enhanced.take() {
             let mut text = String::new();
@@ -256,7 +300,7 @@ impl Reply {
                 // Appending to a string cannot fail.
                 let _ = fmt::write(&mut text, format_args!("{separator}{enhanced} {line}"));
             }
-            self.text = text.into();
+            self.text = Text::Shared(text.into());
         }
         self
     }
@@ -362,7 +406,7 @@ impl FromStr for Reply {
     fn from_str(text: &str) -> Result<Self, InvalidReply> {
         let (code, enhanced, start) = parse_codes(text.as_bytes())?;
         let (_, text) = text.split_at(start);
-        Ok(Self { code, enhanced, text: Cow::Owned(text.into()) })
+        Ok(Self { code, enhanced, text: Text::Shared(text.into()) })
     }
 }
 
@@ -456,7 +500,7 @@ impl ReplyReader {
                 return Ok(reader.code.map(|code| Reply {
                     code,
                     enhanced: reader.enhanced,
-                    text: Cow::Owned(reader.text),
+                    text: Text::Shared(reader.text.into()),
                 }));
             }
         }

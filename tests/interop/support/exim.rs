@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use super::process::{Process, start_server, wait_until};
 use super::root::Root;
 
-/// A running Exim that takes mail for everybody and relays it all.
+/// A running Exim.
 pub(crate) struct Exim {
     process: Process,
     pub(crate) address: SocketAddr,
@@ -15,18 +16,32 @@ pub(crate) struct Exim {
 }
 
 impl Exim {
-    /// `None` if it is not installed.
+    /// One that takes mail for everybody and relays it all. `None` if it is not installed.
     pub(crate) fn start(relay: SocketAddr) -> Option<Self> {
+        Self::start_with(&relaying(relay))
+    }
+
+    /// One that takes mail for these recipients and keeps it in its queue. `None` if it is not installed.
+    pub(crate) fn start_keeping(recipients: &[&str]) -> Option<Self> {
+        Self::start_with(&keeping(recipients))
+    }
+
+    fn start_with(configuration: &str) -> Option<Self> {
         let root = Root::copy("SMTP_INTEROP_EXIM", "Exim")?;
         fs::create_dir_all(root.path("etc/exim4")).expect("mkdir");
         for folder in ["var/spool/exim4", "var/log/exim4"] {
             root.make_folder(folder, "Debian-exim");
         }
         let (process, address) = start_server(|address, hostname| {
-            root.write("etc/exim4/exim4.conf", &configuration(address, hostname, relay));
+            root.write("etc/exim4/exim4.conf", &(common(address, hostname) + configuration));
             Process::start(root.command("/usr/sbin/exim4").arg("-bdf"), Stdio::null())
         });
         Some(Self { process, address, root })
+    }
+
+    /// The folder with the messages that it has.
+    pub(crate) fn queue(&self) -> PathBuf {
+        self.root.path("var/spool/exim4/input")
     }
 
     /// The lines of the log about deliveries, once nothing is to be done for this many messages.
@@ -49,7 +64,7 @@ impl Drop for Exim {
     }
 }
 
-fn configuration(address: SocketAddr, hostname: &str, relay: SocketAddr) -> String {
+fn common(address: SocketAddr, hostname: &str) -> String {
     format!(
         "primary_hostname = {hostname}\n\
          local_interfaces = {}\n\
@@ -59,8 +74,15 @@ fn configuration(address: SocketAddr, hostname: &str, relay: SocketAddr) -> Stri
          tls_advertise_hosts =\n\
          dsn_advertise_hosts = *\n\
          smtputf8_advertise_hosts = *\n\
-         message_size_limit = 25M\n\
-         acl_smtp_rcpt = accept\n\
+         message_size_limit = 32M\n",
+        address.ip(),
+        address.port(),
+    )
+}
+
+fn relaying(relay: SocketAddr) -> String {
+    format!(
+        "acl_smtp_rcpt = accept\n\
          acl_smtp_data = accept\n\
          # Deliveries need no other user than the one that took the message.\n\
          deliver_drop_privilege\n\
@@ -77,9 +99,20 @@ fn configuration(address: SocketAddr, hostname: &str, relay: SocketAddr) -> Stri
          port = {}\n\
          allow_localhost\n\
          hosts_try_chunking = *\n",
-        address.ip(),
-        address.port(),
         relay.ip(),
         relay.port(),
+    )
+}
+
+fn keeping(recipients: &[&str]) -> String {
+    format!(
+        "queue_only\n\
+         acl_smtp_rcpt = recipient\n\
+         acl_smtp_data = accept\n\
+         begin acl\n\
+         recipient:\n\
+         accept condition = ${{if inlist{{$local_part@$domain}}{{{}}}}}\n\
+         deny message = 5.1.1 No such user here\n",
+        recipients.join(":"),
     )
 }

@@ -25,7 +25,7 @@ pub(crate) fn all() -> &'static [Message] {
             message("plain", b"Three recipients.\r\n".to_vec()),
             message("dots", leading_dots()),
             message("utf-8", utf8()),
-            message("ten-mebibytes", ten_mebibytes()),
+            message("ten-mebibytes", lines(10 << 20)),
             message("empty", Vec::new()),
         ]
     })
@@ -34,12 +34,18 @@ pub(crate) fn all() -> &'static [Message] {
 /// 20 MiB, more than `send` takes into memory: it reads this while it sends.
 pub(crate) fn streamed() -> &'static Message {
     static STREAMED: OnceLock<Message> = OnceLock::new();
-    STREAMED.get_or_init(|| message("streamed", ten_mebibytes().repeat(2)))
+    STREAMED.get_or_init(|| message("streamed", lines(10 << 20).repeat(2)))
 }
 
 fn message(name: &'static str, body: Vec<u8>) -> Message {
-    // Every field that a client might add for want of it is there.
-    let mut content = format!(
+    let content = [header(name), body].concat();
+    Message { name, sha256: sha256(&content), content }
+}
+
+/// The header of a message of this name, with the empty line behind it. Every field that a client or a server might add
+/// for want of it is there.
+pub(crate) fn header(name: &str) -> Vec<u8> {
+    format!(
         "From: Sender <{SENDER}>\r\n\
          To: {}\r\n\
          Subject: {name}\r\n\
@@ -51,31 +57,28 @@ fn message(name: &'static str, body: Vec<u8>) -> Message {
          \r\n",
         RECIPIENTS.join(", ")
     )
-    .into_bytes();
-    content.extend(body);
-    Message { name, sha256: sha256(&content), content }
+    .into_bytes()
 }
 
 /// Dots alone and before text, on the first line and on the last.
-fn leading_dots() -> Vec<u8> {
+pub(crate) fn leading_dots() -> Vec<u8> {
     b".\r\n..\r\n...\r\n.text\r\n..text\r\n. \r\n.\t\r\n\r\n.\r\n\r\ntext.\r\n.\r\n".to_vec()
 }
 
-fn utf8() -> Vec<u8> {
+pub(crate) fn utf8() -> Vec<u8> {
     "Grüße, naïve café, Ελληνικά, русский, 日本語, 🙂\r\n\
      \u{2028}\u{85}\u{7ff}\u{ffff}\u{10ffff}\r\n"
         .as_bytes()
         .to_vec()
 }
 
-/// Exactly 10 MiB in lines of 1 to 997 octets without their CRLF. One octet
-/// in 32 is a dot, so that many of the 20,000 lines begin with one, and at
-/// every distance from the edges of whatever buffers there are.
-fn ten_mebibytes() -> Vec<u8> {
-    const SIZE: usize = 10 << 20;
+/// Exactly so many octets in lines of 1 to 997 octets without their CRLF. One
+/// octet in 32 is a dot, so that many of the 2000 lines in a mebibyte begin
+/// with one, and at every distance from the edges of whatever buffers there are.
+pub(crate) fn lines(size: usize) -> Vec<u8> {
     // No backslash and no percent sign: swaks gives them a meaning.
     const ALPHABET: &[u8; 32] = b".abcdefghijklmnopqrstuvwxyz01234";
-    let mut body = Vec::with_capacity(SIZE);
+    let mut body = Vec::with_capacity(size);
     let mut state: u32 = 0x2545_f491;
     let mut random = move || {
         // Xorshift.
@@ -84,8 +87,8 @@ fn ten_mebibytes() -> Vec<u8> {
         state ^= state << 5;
         usize::try_from(state >> 8).unwrap_or_default()
     };
-    while body.len() < SIZE {
-        let left = SIZE - body.len();
+    while body.len() < size {
+        let left = size - body.len();
         let mut length = 1 + random() % 997;
         // The last line takes what is left; a line needs three octets.
         if left < length + 2 + 3 {
@@ -117,16 +120,17 @@ impl Message {
 
     /// Panics at the first difference from the content.
     pub(crate) fn assert_same(&self, other: &[u8]) {
-        let common = self.content.iter().zip(other).take_while(|(a, b)| a == b);
-        let at = common.count();
-        assert!(
-            at == self.content.len() && at == other.len(),
-            "{}: {} octets became {}, the first difference is at octet {at}",
-            self.name,
-            self.content.len(),
-            other.len()
-        );
+        assert_same(self.name, &self.content, other);
     }
+}
+
+/// Panics at the first difference between what was sent and what came of it.
+pub(crate) fn assert_same(name: &str, sent: &[u8], came: &[u8]) {
+    if sent == came {
+        return;
+    }
+    let at = sent.iter().zip(came).take_while(|(a, b)| a == b).count();
+    panic!("{name}: {} octets became {}, the first difference is at octet {at}", sent.len(), came.len());
 }
 
 /// The digest in lower-case hexadecimal.

@@ -1,5 +1,6 @@
 //! What the tests of both directions share.
 
+pub(crate) mod dovecot;
 pub(crate) mod exim;
 pub(crate) mod gate;
 pub(crate) mod haproxy;
@@ -13,5 +14,6 @@ pub(crate) mod postfix;
 pub(crate) mod process;
 pub(crate) mod root;
 pub(crate) mod secure;
+pub(crate) mod smtp_sink;
 pub(crate) mod smtplib;
 pub(crate) mod tools;

@@ -1,16 +1,15 @@
-//! Postfix and Dovecot in temporary folders.
+//! Postfix in temporary folders.
 
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
 use super::peers;
-use super::process::{Process, free_address, run, start_server, wait_until};
+use super::process::{Process, free_address, run, start_server};
 
 /// The length of the Received field that a message begins with.
 pub(crate) fn received_field(content: &[u8]) -> usize {
@@ -115,12 +114,21 @@ impl Postfix {
         Some(Self { process, address, implicit, folder })
     }
 
+    /// The folder of its configuration, as its programs want it.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.folder.path().join("config")
+    }
+
+    /// The folder of its queue.
+    pub(crate) fn queue(&self) -> PathBuf {
+        self.folder.path().join("queue")
+    }
+
     /// Hands a message in as programs of the same machine do. The options are those of Postfix's `sendmail`.
     pub(crate) fn submit(&self, options: &[&str], message: &Path) {
         let sendmail = Path::new("/usr/sbin/sendmail");
         let input = fs::File::open(message).expect("the message");
-        run(Command::new(sendmail).arg("-C").arg(self.folder.path().join("config")).args(options), input.into())
-            .expect_success();
+        run(Command::new(sendmail).arg("-C").arg(self.config()).args(options), input.into()).expect_success();
     }
 
     /// What becomes of each of these recipients, one at a time, at the first attempt.
@@ -177,7 +185,7 @@ fn prepare(folder: &Path) -> PathBuf {
 }
 
 /// Lets daemons with a user of their own into a folder.
-fn open(folder: &Path) {
+pub(crate) fn open(folder: &Path) {
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("chmod");
 }
 
@@ -235,6 +243,7 @@ fn write_master(config: &Path, address: SocketAddr, implicit: Option<SocketAddr>
          pickup unix n - n 60 1 pickup\n\
          error unix - - n - - error\n\
          retry unix - - n - - error\n\
+         scache unix - - n - 1 scache\n\
          proxymap unix - - n - - proxymap\n\
          tlsmgr unix - - n 1000? 1 tlsmgr\n\
          anvil unix - - n - 1 anvil\n"
@@ -267,62 +276,4 @@ pub(crate) fn cyrus_sasl(config: &Path, user: &str, password: &str, mechanisms: 
         .expect_success();
     own(&folder);
     Some(format!("smtpd_sasl_type = cyrus\nsmtpd_sasl_path = smtpd\ncyrus_sasl_config_path = {}\n", folder.display()))
-}
-
-/// A Dovecot of its own that does nothing but authenticate for Postfix.
-pub(crate) struct Dovecot {
-    process: Process,
-    folder: TempDir,
-}
-
-impl Dovecot {
-    /// `None` if it is not installed. `mechanisms` are in lower case, with
-    /// blanks between them.
-    pub(crate) fn start(user: &str, password: &str, mechanisms: &str) -> Option<Self> {
-        let dovecot = peers::program("dovecot", "Debian package dovecot-core")?;
-        if !peers::is_root() {
-            return peers::skip("dovecot cannot be started (needs root)");
-        }
-        let folder = TempDir::new().expect("a folder");
-        open(folder.path());
-        fs::write(folder.path().join("users"), format!("{user}:{{PLAIN}}{password}\n")).expect("write users");
-        // Nobody waits here after a wrong password: neither this client, nor
-        // all that come from its address later.
-        let config = format!(
-            "base_dir = {0}/run\n\
-             state_dir = {0}/run\n\
-             log_path = /dev/stderr\n\
-             protocols =\n\
-             ssl = no\n\
-             default_internal_user = nobody\n\
-             default_internal_group = nogroup\n\
-             default_login_user = nobody\n\
-             auth_mechanisms = {mechanisms}\n\
-             auth_failure_delay = 0\n\
-             passdb {{\n driver = passwd-file\n args = username_format=%u {0}/users\n}}\n\
-             service anvil {{\n unix_listener anvil-auth-penalty {{\n mode = 0\n }}\n}}\n\
-             service auth {{\n unix_listener {0}/auth {{\n mode = 0666\n }}\n}}\n",
-            folder.path().display()
-        );
-        let path = folder.path().join("dovecot.conf");
-        fs::write(&path, config).expect("write dovecot.conf");
-        let process = Process::start(Command::new(dovecot).arg("-F").arg("-c").arg(&path), Stdio::null());
-        let mut dovecot = Self { process, folder };
-        let socket = dovecot.folder.path().join("auth");
-        wait_until(&mut dovecot.process, || UnixStream::connect(&socket).is_ok());
-        Some(dovecot)
-    }
-
-    /// The lines for Postfix's main.cf.
-    pub(crate) fn main(&self) -> String {
-        format!("smtpd_sasl_type = dovecot\nsmtpd_sasl_path = {}/auth\n", self.folder.path().display())
-    }
-}
-
-impl Drop for Dovecot {
-    /// The processes under the master end with it if it can tell them.
-    fn drop(&mut self) {
-        self.process.terminate();
-        let _ = self.process.try_wait();
-    }
 }

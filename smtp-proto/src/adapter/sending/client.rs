@@ -82,8 +82,8 @@ impl<R: Drives<S>, S> Client<R, S> {
     /// Sends a message that is in memory.
     ///
     /// # Errors
-    /// When the session was over before. Else the outcome tells what became of the message, also when the session
-    /// fails under it.
+    /// When the session was over before, or the envelope is no possible one. Else the outcome tells what became of the
+    /// message, also when the session fails under it.
     pub async fn send(&mut self, envelope: Envelope, content: impl Into<Bytes>) -> Result<Outcome, Error> {
         let content = Content::Whole(content.into());
         let id = self.request(|machine| machine.send(envelope, content))?;
@@ -144,10 +144,11 @@ impl<R: Drives<S>, S> Client<R, S> {
         self.until(|event| event.into_outcome(id)).await
     }
 
-    /// Sends a command as it is.
+    /// Sends a command as it is, for what there is no call for. A negative reply is no error.
     ///
     /// # Errors
-    /// When it cannot be one line of a session, or the session fails.
+    /// When it cannot be one line of a session, or is one that the client gives by itself, such as MAIL or QUIT; and when
+    /// the session fails.
     pub async fn command(&mut self, line: &str) -> Result<Reply, Error> {
         let id = self.request(|machine| machine.command(line))?;
         self.until(|event| event.into_reply(id)).await

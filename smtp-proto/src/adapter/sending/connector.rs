@@ -7,7 +7,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 #[cfg(feature = "socks")]
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::client::Client;
@@ -22,7 +21,7 @@ use crate::adapter::tls::ClientTls;
 use crate::client::{self, Config};
 use crate::delivery::{Endpoint, Url};
 use crate::error::InvalidArgument;
-use crate::transcript::{Entry, Tap};
+use crate::transcript::{Entry, SharedTap};
 
 /// The name of a client that knows nothing better, where it has no address either.
 const NAMELESS: &str = "[127.0.0.1]";
@@ -38,7 +37,7 @@ pub struct Connector<R> {
     source_address: Option<IpAddr>,
     #[cfg(feature = "socks")]
     proxy: Option<Socks5>,
-    transcript: Option<Arc<Mutex<Tap>>>,
+    transcript: Option<SharedTap>,
     runtime: PhantomData<R>,
 }
 
@@ -102,15 +101,25 @@ impl<R> Connector<R> {
         self.config.hello()
     }
 
+    /// Whether a proxy finds the servers.
+    pub(super) fn is_proxied(&self) -> bool {
+        #[cfg(feature = "socks")]
+        return self.proxy.is_some();
+        #[cfg(not(feature = "socks"))]
+        false
+    }
+
     /// How many messages may be on their way over one connection.
     pub(super) fn messages_in_flight(&self) -> usize {
         self.config.messages_in_flight.max(1)
     }
 
-    /// Hands every command and reply of the sessions to `tap`.
+    /// Hands every command and reply of the sessions to `tap`, such as
+    /// [`to_writer`](crate::transcript::to_writer), without what is secret. The sessions of all clones share it;
+    /// [`Entry::session`] tells them apart.
     #[must_use]
     pub fn transcript(self, tap: impl FnMut(Entry<'_>) + Send + 'static) -> Self {
-        Self { transcript: Some(Arc::new(Mutex::new(Box::new(tap)))), ..self }
+        Self { transcript: Some(SharedTap::new(tap)), ..self }
     }
 }
 
@@ -121,21 +130,21 @@ impl<R: Runtime> Connector<R> {
     /// # Errors
     /// When no address takes the connection, or the server no session.
     pub async fn connect(self, server: &str) -> Result<Client<R, R::Socket>, Error> {
-        #[cfg(feature = "socks")]
-        if let Some(proxy) = self.proxy.clone() {
-            let socket = self.through(&proxy, server).await?;
-            return self.begin(socket, server).await;
-        }
-        let addresses = addresses::<R>(server).await?;
+        let addresses = if self.is_proxied() { Vec::new() } else { addresses::<R>(server).await? };
         self.connect_to(server, addresses).await
     }
 
-    /// The same for a server whose addresses are known.
+    /// The same for a server whose addresses are known; a proxy needs none.
     pub(super) async fn connect_to(
         self,
         server: &str,
         addresses: Vec<SocketAddr>,
     ) -> Result<Client<R, R::Socket>, Error> {
+        #[cfg(feature = "socks")]
+        if let Some(proxy) = self.proxy.clone() {
+            let socket = self.through(&proxy, server).await?;
+            return self.begin(socket, server).await;
+        }
         let socket = race::<R>(server, addresses, self.source_address, self.connect_timeout).await?;
         self.begin(socket, server).await
     }
@@ -215,7 +224,7 @@ impl<R> Connector<R> {
     {
         let mut machine = client::Client::new(self.config, crate::Instant::default());
         if let Some(tap) = self.transcript {
-            machine.set_transcript(Box::new(move |entry| (*tap.lock().unwrap_or_else(PoisonError::into_inner))(entry)));
+            machine.set_transcript(tap.next_tap());
         }
         Box::new(R::drive(stream, self.tls, machine, peer))
     }

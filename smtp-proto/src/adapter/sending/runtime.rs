@@ -22,6 +22,10 @@ pub trait System: Copy + Send + Sync + 'static {
     /// A connection to a server.
     type Socket: Send + 'static;
 
+    /// Whether a future holds its thread up while it waits for a connection, so that of two of them on one thread the
+    /// second waits for the first.
+    const BLOCKS: bool = false;
+
     /// The time.
     fn now() -> Instant;
 

@@ -37,12 +37,12 @@ use options::Options;
 /// | Option | Meaning |
 /// |---|---|
 /// | `tls=required`, `opportunistic`, `none` | [`TlsPolicy`] of `smtp` and `lmtp`; default `required` |
-/// | `hello=NAME` | the client's name in EHLO |
+/// | `hello=NAME` | the client's name in EHLO; by default the address of its end of the connection |
 /// | `transfer=auto`, `data`, `bdat` | [`Transfer`](crate::client::Transfer); default `auto` |
-/// | `timeout=SECONDS` | for a connection to be established |
+/// | `timeout=SECONDS` | for a connection to each of the server's addresses; default 30 |
 /// | `connections=N`, `messages=N`, `idle=SECONDS`, `age=SECONDS` | [`PoolPolicy`]; `messages` are those of one connection |
 /// | `retries=N` | attempts after the first one: [`Retry`] |
-/// | `rate=N/s`, `N/m`, `N/h` | [`RateLimit`]: messages a second, minute or hour |
+/// | `rate=N/s`, `N/m`, `N/h` | [`RateLimit`]: attempts to send a message in a second, minute or hour |
 ///
 /// With `tls=none`, only mechanisms that do not show the password are used to authenticate.
 ///
@@ -167,7 +167,7 @@ impl Url {
         self.options.hello.as_ref()
     }
 
-    /// How long a connection may take to be established, if the URL says so.
+    /// How long a connection to one of the server's addresses may take to be established, if the URL says so.
     pub fn connect_timeout(&self) -> Option<Duration> {
         self.options.timeout
     }
@@ -216,7 +216,7 @@ impl Url {
         }
     }
 
-    /// How many messages may be sent in how much time, if the URL says so.
+    /// How many attempts there may be in how much time, if the URL says so.
     pub fn rate_limit(&self) -> Option<RateLimit> {
         self.options.rate.map(|(count, period)| RateLimit::new(count, period))
     }

@@ -1,10 +1,13 @@
 //! Delivery without a relay: to the mail exchangers of each recipient's domain.
 
-use std::future::Future;
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::task::Poll;
 
+use super::message::is_ours;
 use super::places::Lease;
 use super::session::Source;
 use super::{Shared, random};
@@ -68,32 +71,36 @@ fn groups(envelope: &Envelope) -> Vec<Group> {
 }
 
 impl<R: Runtime> Shared<R> {
-    /// An attempt for all recipients, one domain after the other.
+    /// An attempt for all recipients; their domains are side by side.
     pub(super) async fn attempt_directly<S: Source<R>>(
         &self,
         resolver: &dyn AnyResolver,
         envelope: &Envelope,
         source: &S,
     ) -> Result<Outcome, Error> {
-        let groups = groups(envelope);
-        let single = groups.len() == 1;
+        let mut waiting = VecDeque::new();
+        for group in groups(envelope) {
+            waiting.push_back(self.attempt_group(resolver, group, envelope, source));
+        }
+        let single = waiting.len() == 1;
+        let most = if R::BLOCKS { 1 } else { self.most };
+        let mut parts = side_by_side(waiting, most).await;
+        // What says most, unless others did better.
+        let ours = parts.iter().all(|(_, part)| part.as_ref().is_err_and(is_ours));
+        if let Some(failed) = parts.pop_if(|(_, part)| part.is_err() && (single || ours)) {
+            return failed.1;
+        }
         let mut recipients = vec![None; envelope.recipients.len()];
         let mut whole = Outcome { recipients: Vec::new(), reply: None, left_out: Vec::new(), error: None };
-        for Group { domain, places } in groups {
-            let theirs: Vec<Recipient> =
-                places.iter().filter_map(|place| envelope.recipients.get(*place)).cloned().collect();
-            let part = Envelope { recipients: theirs, ..envelope.clone() };
-            let outcome = match self.attempt_domain(resolver, domain.as_ref(), &part, source).await {
-                Ok(outcome) => outcome,
-                // What says most, and the mailer may be closed.
-                Err(error) if single || matches!(error, Error::MailerClosed) => return Err(error),
-                Err(error) => {
+        for (places, part) in parts {
+            let outcome = part.unwrap_or_else(|error| {
+                if !is_ours(&error) {
                     self.record(|health| health.error(&error));
-                    let error = error.session_error();
-                    let recipients = places.iter().map(|_| RecipientOutcome::Failed(error.clone())).collect();
-                    Outcome { recipients, reply: None, left_out: Vec::new(), error: Some(error) }
                 }
-            };
+                let error = error.session_error();
+                let recipients = places.iter().map(|_| RecipientOutcome::Failed(error.clone())).collect();
+                Outcome { recipients, reply: None, left_out: Vec::new(), error: Some(error) }
+            });
             for (place, outcome) in places.into_iter().zip(outcome.recipients) {
                 if let Some(slot) = recipients.get_mut(place) {
                     *slot = Some(outcome);
@@ -111,6 +118,20 @@ impl<R: Runtime> Shared<R> {
         let given_up = || RecipientOutcome::Failed(SessionError::GivenUp);
         whole.recipients = recipients.into_iter().map(|outcome| outcome.unwrap_or_else(given_up)).collect();
         Ok(whole)
+    }
+
+    /// An attempt for the recipients of one domain, with their places.
+    async fn attempt_group<S: Source<R>>(
+        &self,
+        resolver: &dyn AnyResolver,
+        Group { domain, places }: Group,
+        envelope: &Envelope,
+        source: &S,
+    ) -> (Vec<usize>, Result<Outcome, Error>) {
+        let theirs = places.iter().filter_map(|place| envelope.recipients.get(*place)).cloned().collect();
+        let part = Envelope { recipients: theirs, ..envelope.clone() };
+        let attempt = self.attempt_domain(resolver, domain.as_ref(), &part, source).await;
+        (places, attempt)
     }
 
     /// Tries the hosts of a domain until one takes the session.
@@ -141,7 +162,7 @@ impl<R: Runtime> Shared<R> {
             match self.attempt_host(resolver, &host, envelope, source).await {
                 Ok(Some(outcome)) => return Ok(outcome),
                 Ok(None) => {}
-                Err(error @ Error::MailerClosed) => return Err(error),
+                Err(error) if is_ours(&error) => return Err(error),
                 // A server that wants no session, now or ever, has said so; others may want one.
                 Err(error) if is_final(&error) => return Err(error),
                 Err(error) => failure = Some(error),
@@ -162,13 +183,15 @@ impl<R: Runtime> Shared<R> {
         source: &S,
     ) -> Result<Option<Outcome>, Error> {
         let server = format!("{host}:{PORT}");
+        let proxied = self.connector.is_proxied();
         let unknown = |source| Error::Resolve { server: server.clone(), source };
         let addresses = match host.parse() {
             Ok(Domain::Ipv4(address)) => vec![SocketAddr::from((address, PORT))],
             Ok(Domain::Ipv6(address)) => vec![SocketAddr::from((address, PORT))],
+            _ if proxied => Vec::new(),
             _ => resolver.addresses(host, PORT).await.map_err(unknown)?,
         };
-        if addresses.is_empty() {
+        if addresses.is_empty() && !proxied {
             return Ok(None);
         }
         // Nobody else needs this connection, but it is one of so many.
@@ -188,6 +211,36 @@ impl<R: Runtime> Shared<R> {
         }
         Ok(Some(outcome))
     }
+}
+
+/// Runs futures, so many at a time; what they came to, in no order.
+async fn side_by_side<F: Future>(mut waiting: VecDeque<F>, most: usize) -> Vec<F::Output> {
+    let (mut running, mut done) = (Vec::new(), Vec::with_capacity(waiting.len()));
+    poll_fn(|context| {
+        loop {
+            while running.len() < most
+                && let Some(next) = waiting.pop_front()
+            {
+                running.push(Box::pin(next));
+            }
+            let before = done.len();
+            running.retain_mut(|future| match future.as_mut().poll(context) {
+                Poll::Ready(output) => {
+                    done.push(output);
+                    false
+                }
+                Poll::Pending => true,
+            });
+            if running.is_empty() && waiting.is_empty() {
+                return Poll::Ready(());
+            }
+            if done.len() == before {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await;
+    done
 }
 
 /// Whether no other host of the domain is asked: this one refused for good.

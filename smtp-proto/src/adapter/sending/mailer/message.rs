@@ -6,8 +6,9 @@ use super::observer::{Observers, UnderWay};
 use super::{Shared, random};
 use crate::adapter::Error;
 use crate::adapter::sending::runtime::Runtime;
-use crate::client::{Envelope, Outcome};
+use crate::client::{Envelope, Outcome, RecipientOutcome};
 use crate::delivery::{Delivery, HealthRecorder, NextAttempt, Report};
+use crate::error::Error as SessionError;
 
 /// One message on its way.
 pub(super) struct Message {
@@ -40,6 +41,11 @@ impl Message {
     /// The envelope of the next transaction; `None` when there is to be none.
     pub(super) fn due(&self) -> Option<Envelope> {
         if self.over { None } else { self.delivery.envelope() }
+    }
+
+    /// Whether there is to be no further attempt, whatever the policy says.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
     }
 
     /// Takes what came of an attempt.
@@ -75,6 +81,15 @@ impl Message {
             Error::MailerClosed => _ = self.failure.get_or_insert(error),
             error => self.failure = Some(error),
         }
+    }
+
+    /// What became of it when it was on its way, and whoever sent it is gone: nobody else is told.
+    pub(super) fn lost(mut self) -> Report {
+        let count = self.delivery.envelope().map_or(0, |envelope| envelope.recipients.len());
+        let error = SessionError::GivenUp;
+        let recipients = vec![RecipientOutcome::Unknown(error.clone()); count];
+        self.delivery.concluded(Outcome { recipients, reply: None, left_out: Vec::new(), error: Some(error) }, 0);
+        self.delivery.report()
     }
 
     /// What became of it, of which everybody is told.

@@ -38,7 +38,7 @@ use observer::Observers;
 use places::Places;
 use session::{Opened, Source, Whole};
 
-/// Sends messages to one server, from as many tasks or threads as there are. Clones are the same.
+/// Sends messages from as many tasks or threads as there are, to one server or to mail exchangers. Clones are the same.
 ///
 /// It keeps connections and hands them to who asked first, tries again what failed for now, and keeps to a rate, as its
 /// [`Policies`] say. A message that is dropped half-way, while it waits or while it is sent, takes its connection with it:
@@ -77,9 +77,9 @@ impl<R: Runtime> Mailer<R> {
 
     /// Without a relay: to the mail exchangers of each recipient's domain, at port 25 (RFC 5321 section 5.1).
     ///
-    /// The hosts of a domain are tried in their order until one takes the session; the domains of a message one after the
-    /// other. Each message has connections of its own, as many at a time as the policy of the pool allows. The name of the
-    /// client in the connector's configuration tells whether this host is among those of a domain.
+    /// The hosts of a domain are tried in their order until one takes the session; the domains of a message side
+    /// by side. Each message has connections of its own, as many at a time as the policy of the pool allows. The name of
+    /// the client in the connector's configuration tells whether this host is among those of a domain.
     ///
     /// Few mail exchangers have certificates that can be verified: consider
     /// [`TlsPolicy::Opportunistic`](crate::client::TlsPolicy).
@@ -115,8 +115,8 @@ impl<R: Runtime> Mailer<R> {
     /// Sends a message, in as many attempts as it takes and the policy allows; what became of it for each recipient.
     ///
     /// # Errors
-    /// When no attempt got as far as the message: what the last one failed with. And when the mailer was closed before, or
-    /// the envelope is no possible one.
+    /// When no attempt had a session with a server: what the last one failed with. And when the mailer was closed before,
+    /// or the envelope is no possible one. All else is in the report.
     pub async fn send(&self, envelope: Envelope, content: impl Into<Bytes>) -> Result<Report, Error> {
         let message = Message::new(&self.shared, envelope);
         self.shared.deliver(message, &Whole(content.into())).await

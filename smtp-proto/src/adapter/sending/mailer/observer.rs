@@ -1,5 +1,6 @@
 //! Who is told how messages fare.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use crate::delivery::Report;
 
 /// Is told how the messages of a mailer fare: for metrics, logs and queues. Every method does nothing by default.
 ///
-/// It is called by whatever sends the message: be quick. A message whose future is dropped comes to no end that is told.
+/// It is called by whatever sends the message: be quick. Its panics are caught, and concern no message. A message whose
+/// future is dropped comes to no end that is told.
 #[allow(unused_variables, reason = "the names of the arguments are documentation")]
 pub trait MailObserver: Send + Sync {
     /// A message is tried again after this time, for some of its recipients at least.
@@ -34,10 +36,13 @@ impl Observers {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).push(observer);
     }
 
-    /// Calls all of them; they may add others.
+    /// Calls all of them; they may add others, and panic.
     pub(super) fn tell(&self, mut call: impl FnMut(&(dyn MailObserver + 'static))) {
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        all.iter().for_each(|observer| call(&**observer));
+        for observer in all {
+            // The panic hook has told of it.
+            let _ = catch_unwind(AssertUnwindSafe(|| call(&*observer)));
+        }
     }
 
     /// A message is under way until this is dropped.

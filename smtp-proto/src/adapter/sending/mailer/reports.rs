@@ -83,14 +83,14 @@ where
             if self.shared.places.is_ending() {
                 message.give_up(Error::MailerClosed);
             }
-            let sent = message.due().is_some();
+            let over = message.is_over();
             let job = Job { index: self.taken, message, content: content.into() };
             self.taken = self.taken.saturating_add(1);
             self.batch.opened();
-            if sent {
-                self.batch.put_in(job, None);
-            } else {
+            if over {
                 self.shared.end(&self.batch, job);
+            } else {
+                self.batch.put_in(job, None);
             }
         }
         while self.batch.hire(self.shared.most) {

@@ -3,6 +3,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::thread::panicking;
 use std::time::Instant;
 
 use super::batch::{Batch, Job};
@@ -11,9 +12,8 @@ use super::{Route, Shared};
 use crate::adapter::Error;
 use crate::adapter::sending::runtime::{Drive, Runtime};
 use crate::adapter::serving::{Either, either};
-use crate::client::{Content, Event, Outcome, RecipientOutcome, RequestId};
+use crate::client::{Content, Event, Outcome, RequestId};
 use crate::delivery::{Endpoint, NextAttempt};
-use crate::error::Error as SessionError;
 
 /// How many messages go over a connection before somebody else gets it who waits for one.
 const TURN: u32 = 32;
@@ -33,8 +33,10 @@ pub(super) struct Worker<R: Runtime> {
 /// A message that a worker has taken.
 struct Held {
     job: Job,
-    /// What the session knows it as, and since when.
-    given: Option<(RequestId, Instant)>,
+    /// Since when it has been on its way: from then on it may arrive.
+    given: Option<Instant>,
+    /// What the session knows it as.
+    id: Option<RequestId>,
 }
 
 impl<R: Runtime> Worker<R> {
@@ -83,9 +85,10 @@ impl<R: Runtime> Worker<R> {
 
     /// Takes a message if one may be sent.
     fn take(&mut self) -> bool {
+        self.not_before = None;
         match self.batch.take(|| self.shared.admit()) {
             Ok(Some(job)) => {
-                self.held.push(Held { job, given: None });
+                self.held.push(Held { job, given: None, id: None });
                 self.set_busy(true);
                 return true;
             }
@@ -155,6 +158,7 @@ impl<R: Runtime> Worker<R> {
 
     /// Gives the session as many messages as it has room for.
     fn supply(&mut self, session: &mut Session<R>, given: &mut u32) {
+        self.not_before = None;
         loop {
             let is_there = self.held.iter().any(|held| held.given.is_none());
             let ending = self.shared.places.is_ending() && !is_there;
@@ -164,12 +168,12 @@ impl<R: Runtime> Worker<R> {
                 return;
             }
             let Some(position) = self.held.iter().position(|held| held.given.is_none()) else { return };
-            let Some(Held { job, given: request }) = self.held.get_mut(position) else { return };
-            let Some(envelope) = job.message.due() else { return };
-            let content = Content::Whole(job.content.clone());
+            let Some(held) = self.held.get_mut(position) else { return };
+            let Some(envelope) = held.job.message.due() else { return };
+            let content = Content::Whole(held.job.content.clone());
             match session.connection.call(|machine| machine.send(envelope, content)) {
                 Ok(id) => {
-                    *request = Some((id, R::now()));
+                    (held.given, held.id) = (Some(R::now()), Some(id));
                     *given = given.saturating_add(1);
                 }
                 // What is over takes nothing; the message goes over another.
@@ -183,10 +187,9 @@ impl<R: Runtime> Worker<R> {
     }
 
     fn take_outcome(&mut self, session: &mut Session<R>, id: RequestId, outcome: Outcome) {
-        let wanted = |held: &Held| held.given.is_some_and(|(given, _)| given == id);
-        let Some(position) = self.held.iter().position(wanted) else { return };
-        let Held { job, given } = self.held.swap_remove(position);
-        if let Some((_, since)) = given {
+        let Some(position) = self.held.iter().position(|held| held.id == Some(id)) else { return };
+        let Held { job, given, .. } = self.held.swap_remove(position);
+        if let Some(since) = given {
             let took = R::now().saturating_duration_since(since);
             self.shared.record(|health| health.responded(took));
         }
@@ -202,12 +205,10 @@ impl<R: Runtime> Worker<R> {
         if !self.take() {
             return;
         }
-        let Some((envelope, content)) = self.held.first().and_then(|Held { job, .. }| {
-            let envelope = job.message.due()?;
-            Some((envelope, Whole(job.content.clone())))
-        }) else {
-            return;
-        };
+        let Some(held) = self.held.first_mut() else { return };
+        let Some(envelope) = held.job.message.due() else { return };
+        let content = Whole(held.job.content.clone());
+        held.given = Some(R::now());
         let attempt = shared.attempt(&envelope, &content).await;
         if let Some(Held { job, .. }) = self.held.pop() {
             shared.conclude(&self.batch, job, attempt);
@@ -216,11 +217,13 @@ impl<R: Runtime> Worker<R> {
 
     /// Has others send what was not given to a session.
     fn put_back(&mut self) {
-        for Held { job, given } in std::mem::take(&mut self.held) {
-            match given {
-                None => self.batch.put_in(job, None),
-                // The session is gone, and with it what is known.
-                Some(_) => self.shared.lose(&self.batch, job),
+        for Held { job, given, .. } in std::mem::take(&mut self.held) {
+            // What panicked once would do so again.
+            if given.is_none() && !panicking() {
+                self.batch.put_in(job, None);
+            } else {
+                // Its session is gone, and with it what is known.
+                self.batch.tell(job.index, Ok(job.message.lost()));
             }
         }
     }
@@ -249,18 +252,9 @@ impl<R: Runtime> Shared<R> {
             self.end(batch, job);
         }
     }
-
-    /// Nobody knows what became of a message, for who sent it was ended.
-    fn lose(&self, batch: &Batch, job: Job) {
-        let count = job.message.due().map_or(0, |envelope| envelope.recipients.len());
-        let error = SessionError::GivenUp;
-        let recipients = vec![RecipientOutcome::Unknown(error.clone()); count];
-        let outcome = Outcome { recipients, reply: None, left_out: Vec::new(), error: Some(error) };
-        self.conclude(batch, job, Ok(outcome));
-    }
 }
 
-/// The runtime has ended, or did not run it.
+/// The runtime has ended, or did not run it, or something panicked.
 impl<R: Runtime> Drop for Worker<R> {
     fn drop(&mut self) {
         // A message whose reports nobody wants comes to no end that is told.
