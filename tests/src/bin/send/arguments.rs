@@ -55,8 +55,8 @@ What to ask of the server:
 
 How:
   --hello NAME           what the client calls itself (localhost)
-  --pool N               over so many connections at once (1)
-  --retry N              try again up to so many times what fails for now (0)
+  --pool N               over so many connections at once (1; with --url 5)
+  --retry N              try again up to so many times what fails for now (0; with --url 3)
   --retry-delay SECONDS  wait for so long before the first of these, then four times as long each, but never over five
                          minutes; the second half of each wait is random (1)
   --rate N[/s|/m|/h]     no more attempts than that in a second, minute or hour
@@ -74,7 +74,7 @@ Prints one JSON object a message, as they are done; on standard error what faile
 messages and that is a terminal, and at the end a summary. Exits with 0 when all were delivered, else as sysexits.h says,
 and with the highest of these: 64 usage, 65 no message could be made of a line of the table or of a file of the maildir,
 66 a file cannot be read, 68 unknown host, 69 refused, 71 the system failed, 75 try again later, 76 protocol error, 77 not
-authenticated, or the server is not the one that was meant.
+authenticated, or the server is not the one that was meant: then what is left is not tried.
 ";
 
 /// What is to be done.

@@ -115,6 +115,12 @@ impl Desk {
         self.tell(&report::of_message(*number, origin, envelope, result), &failures);
     }
 
+    /// Tells that no further messages are sent.
+    pub(crate) fn give_up(&self) {
+        let tell = || eprintln!("send: no further messages are sent: there is no session to be had");
+        self.bar.as_ref().map_or_else(tell, |bar| bar.suspend(tell));
+    }
+
     /// Sums up, and gives what to exit with.
     pub(crate) fn sum_up(&self, health: &Health) -> u8 {
         if let Some(bar) = &self.bar {

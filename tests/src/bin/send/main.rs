@@ -8,7 +8,7 @@ mod parameters;
 mod report;
 mod route;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::iter;
 use std::path::PathBuf;
@@ -73,9 +73,9 @@ fn send_small(
     mut messages: Messages<'_>,
 ) -> VecDeque<(UnderWay, PathBuf)> {
     let (mut large, mut count) = (VecDeque::new(), 0_usize);
-    let under_way = RefCell::new(BTreeMap::new());
+    let (under_way, given_up) = (RefCell::new(BTreeMap::new()), Cell::new(false));
     let next = || -> Option<(Envelope, Bytes)> {
-        loop {
+        while !given_up.get() {
             let message = messages.next()?.and_then(|message| match arguments.route.check(&message.envelope) {
                 Ok(()) => Ok(message),
                 Err(reason) => Err(Unsent { origin: message.origin, code: NO_MESSAGE, reason }),
@@ -96,12 +96,21 @@ fn send_small(
                 Err(unsent) => desk.unsent(&unsent),
             }
         }
+        None
     };
     for (index, result) in mailer.send_all(iter::from_fn(next)) {
         let ended = under_way.borrow_mut().remove(&index);
         if let Some(ended) = ended {
             desk.end(&ended, &result);
         }
+        // No message is to blame, and a login that is tried again and again may be locked.
+        if result.is_err() && report::exit_code(&result) == report::NOT_PERMITTED && !given_up.replace(true) {
+            desk.give_up();
+        }
+    }
+    if given_up.get() {
+        // Nor are large ones tried any more.
+        mailer.close();
     }
     large
 }

@@ -8,11 +8,13 @@ use smtp_proto::wire::Reply;
 
 use crate::messages::{Origin, UNREADABLE};
 
+/// Not authenticated, or the server is not the one that was meant.
+pub(crate) const NOT_PERMITTED: u8 = 77;
+
 /// What `send` exits with for a message.
 pub(crate) fn exit_code(result: &Result<Report, Error>) -> u8 {
     const REFUSED: u8 = 69;
     const TRY_AGAIN: u8 = 75;
-    const NOT_PERMITTED: u8 = 77;
     match result.as_ref().map(|report| &report.outcome) {
         Ok(outcome) if outcome.is_delivered() => 0,
         Ok(Outcome { error: Some(smtp_proto::Error::Peer(_)), .. }) => 76,

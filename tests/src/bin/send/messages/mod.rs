@@ -123,7 +123,7 @@ impl Source {
     pub(crate) fn messages(&self) -> Result<Messages<'_>, Unsent> {
         match self {
             Self::Files { envelope, files, repeat } => files_to(envelope, files, *repeat),
-            Self::Table { table, repeat } => repeated(*repeat, || Ok(Box::new(table.rows()?))),
+            Self::Table { table, repeat } => repeated(*repeat, || Ok(Box::new(table.messages()?))),
             Self::Folder { folder, repeat } => repeated(*repeat, || Ok(Box::new(folder.messages()))),
         }
     }

@@ -1,9 +1,10 @@
 //! A table of messages: each line has a sender, recipients and a file.
 
 use std::fs::File;
+use std::io::{Chain, Read};
 use std::path::{Path, PathBuf};
 
-use csv::{ReaderBuilder, StringRecord, Trim};
+use csv::{ByteRecord, Reader, ReaderBuilder, Terminator};
 use smtp_proto::client::Envelope;
 
 use super::{IN_MEMORY_OF_BULK, Message, NO_MESSAGE, Origin, UNREADABLE, Unsent, content};
@@ -15,12 +16,16 @@ pub(crate) struct Table {
     parameters: Parameters,
 }
 
-/// Where the columns are.
+/// The rows of a table that are not blank, each with the number of its first line.
+struct Rows(Reader<Chain<File, &'static [u8]>>);
+
+/// Where the columns are, in a table of so many.
 #[derive(Clone, Copy)]
 struct Columns {
     from: usize,
     to: usize,
     file: usize,
+    count: usize,
 }
 
 impl Table {
@@ -28,52 +33,58 @@ impl Table {
         Self { file, parameters }
     }
 
-    /// The messages, a line at a time.
-    pub(super) fn rows(&self) -> Result<impl Iterator<Item = Result<Message, Unsent>> + '_, Unsent> {
-        let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(self.open()?);
-        let names = reader.headers().map_err(|error| self.unsent(&error))?;
+    /// The messages, a row at a time.
+    pub(super) fn messages(&self) -> Result<impl Iterator<Item = Result<Message, Unsent>> + '_, Unsent> {
+        let mut rows = self.rows()?;
+        let (line, names) =
+            rows.next().unwrap_or(Ok((1, ByteRecord::new()))).map_err(|error| self.unreadable(&error))?;
         let column = |name: &str| {
-            let found = names.iter().position(|other| other.eq_ignore_ascii_case(name));
+            let found = names.iter().position(|other| other.trim_ascii().eq_ignore_ascii_case(name.as_bytes()));
             found.ok_or_else(|| Unsent {
-                origin: self.origin(1),
+                origin: self.origin(line),
                 code: NO_MESSAGE,
                 reason: format!("there is no column {name:?}: the first line has to name from, to and file"),
             })
         };
-        let columns = Columns { from: column("from")?, to: column("to")?, file: column("file")? };
-        Ok(reader.into_records().map(move |row| match row {
-            Ok(row) => self.message(&row, columns),
-            Err(error) => Err(self.unsent(&error)),
+        let columns = Columns { from: column("from")?, to: column("to")?, file: column("file")?, count: names.len() };
+        Ok(rows.map(move |row| match row {
+            Ok((line, row)) => self.message(line, &row, columns),
+            Err(error) => Err(self.unreadable(&error)),
         }))
     }
 
-    /// How many lines with messages there are.
+    /// How many messages there are.
     pub(super) fn count(&self) -> Option<usize> {
-        let mut row = csv::ByteRecord::new();
-        let mut reader = ReaderBuilder::new().flexible(true).from_reader(self.open().ok()?);
-        let mut count: usize = 0;
-        while reader.read_byte_record(&mut row).ok()? {
-            count = count.saturating_add(1);
-        }
-        Some(count)
+        self.rows().ok()?.count().checked_sub(1)
     }
 
-    fn open(&self) -> Result<File, Unsent> {
-        File::open(&self.file).map_err(|error| Unsent::unreadable(&self.file, &error))
+    fn rows(&self) -> Result<Rows, Unsent> {
+        let file = File::open(&self.file).map_err(|error| Unsent::unreadable(&self.file, &error))?;
+        // By itself the reader would number a line that ends in CRLF like the one before, and one behind blank lines like
+        // the first of these. The CR is trimmed off; a line end behind the last row makes that like all others.
+        let mut reader = ReaderBuilder::new();
+        reader.has_headers(false).flexible(true).terminator(Terminator::Any(b'\n'));
+        Ok(Rows(reader.from_reader(file.chain(&b"\n"[..]))))
     }
 
-    fn message(&self, row: &StringRecord, columns: Columns) -> Result<Message, Unsent> {
-        let line = row.position().map_or(0, csv::Position::line);
-        let field = |column| row.get(column).unwrap_or_default();
+    fn message(&self, line: u64, row: &ByteRecord, columns: Columns) -> Result<Message, Unsent> {
         let no_message = |reason: String| Unsent { origin: self.origin(line), code: NO_MESSAGE, reason };
-        let mut envelope = Envelope::new(field(columns.from), addresses(field(columns.to)))
+        if row.len() != columns.count {
+            return Err(no_message(format!("it has {} fields, and the first line {}", row.len(), columns.count)));
+        }
+        let field = |column| {
+            let text = str::from_utf8(row.get(column).unwrap_or_default());
+            text.map(str::trim).map_err(|_| no_message("it is not UTF-8".to_owned()))
+        };
+        let mut envelope = Envelope::new(field(columns.from)?, addresses(field(columns.to)?))
             .map_err(|error| no_message(error.to_string()))?;
         self.parameters.apply(&mut envelope);
-        if field(columns.file).is_empty() {
+        let file = field(columns.file)?;
+        if file.is_empty() {
             return Err(no_message("the file is missing".to_owned()));
         }
         // An absolute path stays what it is.
-        let file = self.file.parent().unwrap_or(Path::new("")).join(field(columns.file));
+        let file = self.file.parent().unwrap_or(Path::new("")).join(file);
         let content = content(&file, IN_MEMORY_OF_BULK).map_err(|unsent| unsent.in_line(line))?;
         Ok(Message { origin: Origin { file: Some(file), line: Some(line) }, envelope, content })
     }
@@ -82,17 +93,28 @@ impl Table {
         Origin { file: Some(self.file.clone()), line: Some(line) }
     }
 
-    fn unsent(&self, error: &csv::Error) -> Unsent {
-        let origin = Origin { file: Some(self.file.clone()), line: error.position().map(csv::Position::line) };
-        let (code, reason) = match error.kind() {
-            csv::ErrorKind::Io(error) => (UNREADABLE, error.to_string()),
-            csv::ErrorKind::Utf8 { .. } => (NO_MESSAGE, "it is not UTF-8".to_owned()),
-            csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-                (NO_MESSAGE, format!("it has {len} fields, and the first line {expected_len}"))
+    fn unreadable(&self, error: &csv::Error) -> Unsent {
+        let origin = Origin { file: Some(self.file.clone()), line: None };
+        Unsent { origin, code: UNREADABLE, reason: error.to_string() }
+    }
+}
+
+impl Iterator for Rows {
+    type Item = Result<(u64, ByteRecord), csv::Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut row = ByteRecord::new();
+        loop {
+            match self.0.read_byte_record(&mut row) {
+                Ok(true) if row.len() == 1 && row.as_slice().trim_ascii().is_empty() => {}
+                Ok(true) => break,
+                Ok(false) => return None,
+                Err(error) => return Some(Err(error)),
             }
-            _ => (NO_MESSAGE, error.to_string()),
-        };
-        Unsent { origin, code, reason }
+        }
+        let further = row.as_slice().iter().filter(|octet| **octet == b'\n').count();
+        let behind = u64::try_from(further).unwrap_or(u64::MAX).saturating_add(1);
+        Some(Ok((self.0.position().line().saturating_sub(behind), row)))
     }
 }
 
