@@ -4,9 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 
 use hickory_resolver::TokioResolver;
+use hickory_resolver::config::LookupIpStrategy;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
-use hickory_resolver::proto::rr::RData;
+use hickory_resolver::proto::rr::{RData, RecordType};
 use smtp_proto::adapter::sending::Resolver;
 
 /// Looks names up in the DNS.
@@ -41,15 +42,29 @@ impl Resolver for DnsResolver {
                 });
                 Ok(records.collect())
             }
-            Err(error) => none(error),
+            Err(error) => none(error).map(|()| Vec::new()),
         }
     }
 
     async fn addresses(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         match self.0.lookup_ip(rooted(host)).await {
-            Ok(found) => Ok(found.iter().map(|address| SocketAddr::new(address, port)).collect()),
-            Err(error) => none(error),
+            Ok(found) => return Ok(found.iter().map(|address| SocketAddr::new(address, port)).collect()),
+            Err(error) => none(error)?,
         }
+        // That was the answer to one of two questions, while the other may have failed.
+        let kinds: &[RecordType] = match self.0.options().ip_strategy {
+            LookupIpStrategy::Ipv4Only => &[RecordType::A],
+            LookupIpStrategy::Ipv6Only => &[RecordType::AAAA],
+            _ => &[RecordType::AAAA, RecordType::A],
+        };
+        let mut addresses = Vec::new();
+        for kind in kinds {
+            match self.0.lookup(rooted(host), *kind).await {
+                Ok(found) => addresses.extend(found.answers().iter().filter_map(|record| record.data.ip_addr())),
+                Err(error) => none(error)?,
+            }
+        }
+        Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
     }
 }
 
@@ -59,12 +74,12 @@ fn rooted(name: &str) -> String {
 }
 
 /// That there are no records is an answer, and no error.
-fn none<T>(error: NetError) -> io::Result<Vec<T>> {
+fn none(error: NetError) -> io::Result<()> {
     match error {
         NetError::Dns(DnsError::NoRecordsFound(none))
             if matches!(none.response_code, ResponseCode::NoError | ResponseCode::NXDomain) =>
         {
-            Ok(Vec::new())
+            Ok(())
         }
         error => Err(io::Error::other(error)),
     }

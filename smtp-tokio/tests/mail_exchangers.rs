@@ -13,9 +13,11 @@ use smtp_tokio::DnsResolver;
 
 const A: u16 = 1;
 const MX: u16 = 15;
+const AAAA: u16 = 28;
 
 /// Answers questions about names in `test.`: `many` has exchangers and an address, `null` has the null MX, `bare` has an
-/// address alone, `failing` fails, and nothing else exists.
+/// address alone, `failing` fails, `half-4` fails for addresses of IPv4 and has none of IPv6, `half-6` the other way round,
+/// and nothing else exists.
 fn serve(socket: &UdpSocket) {
     let mut packet = [0; 512];
     while let Ok((length, from)) = socket.recv_from(&mut packet) {
@@ -30,8 +32,8 @@ fn serve(socket: &UdpSocket) {
             ("many", MX) => (0, vec![host(20, b"\x01b\xc0\x0c"), host(10, b"\x01a\xc0\x0c")]),
             ("null", MX) => (0, vec![host(0, b"\0")]),
             ("many" | "bare", A) => (0, vec![address]),
-            ("many" | "null" | "bare", _) => (0, vec![]),
-            ("failing", _) => (2, vec![]),
+            ("failing", _) | ("half-4", A) | ("half-6", AAAA) => (2, vec![]),
+            ("many" | "null" | "bare" | "half-4" | "half-6", _) => (0, vec![]),
             _ => (3, vec![]),
         };
         // An answer to the question, by who knows.
@@ -71,5 +73,7 @@ async fn what_there_is_not_is_told_from_what_nobody_knows() {
     assert_eq!(resolver.addresses("bare.test", 25).await.unwrap(), [SocketAddr::from(([192, 0, 2, 1], 25))]);
     assert_eq!(resolver.addresses("null.test", 25).await.unwrap(), []);
     assert_eq!(resolver.addresses("nothing.test", 25).await.unwrap(), []);
-    assert!(resolver.addresses("failing.test", 25).await.is_err());
+    for name in ["failing.test", "half-4.test", "half-6.test"] {
+        assert!(resolver.addresses(name, 25).await.is_err(), "{name}");
+    }
 }
