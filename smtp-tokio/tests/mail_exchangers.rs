@@ -15,9 +15,9 @@ const A: u16 = 1;
 const MX: u16 = 15;
 const AAAA: u16 = 28;
 
-/// Answers questions about names in `test.`: `many` has exchangers and an address, `null` has the null MX, `bare` has an
-/// address alone, `failing` fails, `half-4` fails for addresses of IPv4 and has none of IPv6, `half-6` the other way round,
-/// and nothing else exists.
+/// Answers questions about names in `test.`: `many` has exchangers and an address, `größe` is its own exchanger, `null` has
+/// the null MX, `bare` has an address alone, `failing` fails, `half-4` fails for addresses of IPv4 and has none of IPv6,
+/// `half-6` the other way round, and nothing else exists.
 fn serve(socket: &UdpSocket) {
     let mut packet = [0; 512];
     while let Ok((length, from)) = socket.recv_from(&mut packet) {
@@ -30,6 +30,7 @@ fn serve(socket: &UdpSocket) {
         let host = |preference: u16, name: &[u8]| [&preference.to_be_bytes(), name].concat();
         let (code, records) = match (name.as_str(), kind) {
             ("many", MX) => (0, vec![host(20, b"\x01b\xc0\x0c"), host(10, b"\x01a\xc0\x0c")]),
+            ("xn--gre-6ka8i", MX) => (0, vec![host(10, b"\xc0\x0c")]),
             ("null", MX) => (0, vec![host(0, b"\0")]),
             ("many" | "bare", A) => (0, vec![address]),
             ("failing", _) | ("half-4", A) | ("half-6", AAAA) => (2, vec![]),
@@ -67,6 +68,9 @@ async fn what_there_is_not_is_told_from_what_nobody_knows() {
     many.sort_unstable();
     assert_eq!(many, [(10, "a.many.test.".to_owned()), (20, "b.many.test.".to_owned())]);
     assert_eq!(resolver.mail_exchangers("null.test").await.unwrap(), [(0, ".".to_owned())]);
+    // Names of other scripts are asked for as A-labels.
+    let own = (10, "xn--gre-6ka8i.test.".to_owned());
+    assert_eq!(resolver.mail_exchangers("größe.test").await.unwrap(), [own]);
     assert_eq!(resolver.mail_exchangers("bare.test").await.unwrap(), []);
     assert_eq!(resolver.mail_exchangers("nothing.test.").await.unwrap(), []);
     assert!(resolver.mail_exchangers("failing.test").await.is_err());
