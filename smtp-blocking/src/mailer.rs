@@ -136,8 +136,8 @@ impl Mailer {
 /// What becomes of messages that a mailer sends, as they come to their ends: the place of each among them, counted from 0,
 /// and what [`Mailer::send`] would give.
 ///
-/// Messages are taken while reports are waited for: a few more than may be on their way, and 1000 at most that have not
-/// been told of. When this is dropped, messages that have not begun are not sent, and those on their way are given up
+/// Messages are taken while reports are waited for: a few more than may be on their way, and 1000 or 256 MiB at most that
+/// have not been told of. When this is dropped, messages that have not begun are not sent, and those on their way are given up
 /// with their connections, each as soon as what it waits for at the moment comes, or does not come in time.
 #[must_use = "nothing is sent unless the reports are asked for"]
 pub struct Reports<M>(sending::Reports<Threads, M>);

@@ -226,6 +226,9 @@ fn messages_that_cannot_be_spoil_no_other(runtime: Runtime) {
     let errors: Vec<_> = mailer.send_all((0..5).map(message)).collect();
     assert_eq!(errors.len(), 5);
     assert!(errors.iter().all(|(_, report)| matches!(report, Err(Error::MailerClosed))), "{errors:?}");
+    // None of that was the server's fault.
+    let health = mailer.health();
+    assert_eq!((health.sent, health.failed, health.last_error), (6, 0, None));
     assert_eq!(server.stop().iter().filter(|(_, heard)| matches!(heard, Heard::Message(_))).count(), 6);
 }
 
@@ -268,6 +271,34 @@ fn reports_that_are_dropped_leave_nothing_behind(runtime: Runtime) {
         // Those that had been told of, on their way, or waited to be told of: but not all.
         assert!(arrived.len() < 2000, "{}", arrived.len());
     }
+}
+
+/// A server that answers nothing before it has ten messages.
+fn whole_messages_are_on_their_way_over_one_connection(runtime: Runtime) {
+    const FEW: usize = 10;
+    let (server, thread) = peer(|mut raw| {
+        raw.welcome(&["PIPELINING", "CHUNKING"]);
+        let mut senders = Vec::new();
+        for _ in 0..FEW {
+            senders.push(raw.line().unwrap());
+            assert_eq!(raw.line().unwrap(), "RCPT TO:<joe@example.net>");
+            let chunk = raw.line().unwrap();
+            let size = chunk.strip_prefix("BDAT ").and_then(|size| size.strip_suffix(" LAST")).unwrap();
+            raw.take(size.parse().unwrap());
+            assert_eq!(raw.line().unwrap(), "RSET");
+        }
+        raw.say("250 2.0.0 OK\r\n".repeat(4 * FEW));
+        raw.answer("221 2.0.0 Bye");
+        senders
+    });
+    let mailer = mailer(runtime, &server, Transfer::Auto, policies(1));
+    let messages = (0..FEW).map(|number| (envelope(&format!("number{number}"), &["joe"]), content(number).into()));
+    let reports: Vec<_> = mailer.send_all(messages).collect();
+    assert!(reports.iter().all(|(_, report)| report.as_ref().unwrap().outcome.is_delivered()), "{reports:?}");
+    assert_eq!(reports.len(), FEW);
+    mailer.close();
+    let expected: Vec<String> = (0..FEW).map(|number| format!("MAIL FROM:<number{number}@example.org>")).collect();
+    assert_eq!(thread.join().unwrap(), expected);
 }
 
 struct Nervous;
@@ -381,5 +412,6 @@ on_each_runtime!(
     reports_that_are_dropped_leave_nothing_behind,
     a_server_that_closes_in_the_middle_costs_no_attempt,
     a_mailer_that_closes_tells_of_all,
+    whole_messages_are_on_their_way_over_one_connection,
     observers_that_panic_concern_no_message,
 );

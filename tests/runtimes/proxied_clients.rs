@@ -1,13 +1,14 @@
 //! Clients that go through a SOCKS5 proxy.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use smtp_proto::adapter::Error;
 use smtp_proto::adapter::sending::Socks5;
 use smtp_proto::client::Outcome;
+use smtp_proto::delivery::Policies;
 use smtp_tests::runtime::Runtime;
 
 use super::support::{PATIENCE, Server, client_config, envelope, on_tokio};
@@ -137,4 +138,52 @@ fn what_a_proxy_refuses_is_told(runtime: Runtime) {
     assert_eq!(thread.join().unwrap(), None);
 }
 
-on_each_runtime!(a_proxy_finds_the_server, what_a_proxy_refuses_is_told);
+/// The DNS as it is seen from here: it knows the mail exchanger, and not where that is.
+struct Exchangers;
+
+impl smtp_blocking::Resolver for Exchangers {
+    fn mail_exchangers(&self, domain: &str) -> io::Result<Vec<(u16, String)>> {
+        assert_eq!(domain, "example.net");
+        Ok(vec![(10, "mx.example.net".to_owned())])
+    }
+
+    fn addresses(&self, host: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+        panic!("{host} is the proxy's to find");
+    }
+}
+
+impl smtp_tokio::Resolver for Exchangers {
+    async fn mail_exchangers(&self, domain: &str) -> io::Result<Vec<(u16, String)>> {
+        smtp_blocking::Resolver::mail_exchangers(self, domain)
+    }
+
+    async fn addresses(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        smtp_blocking::Resolver::addresses(self, host, port)
+    }
+}
+
+fn direct_delivery_goes_through_the_proxy(runtime: Runtime) {
+    let server = Server::start(runtime);
+    let (address, thread) = proxy(Some(server.address()), false);
+    let proxy = Socks5::new(address);
+    macro_rules! sent {
+        ($adapter:ident $($wait:tt)*) => {{
+            let connector = $adapter::Connector::new(client_config()).proxy(proxy);
+            let mailer = $adapter::Mailer::direct(connector, Exchangers, Policies::default());
+            let report = mailer.send(envelope("jane", &["joe"]), "Subject: Hi\r\n")$($wait)*;
+            mailer.close()$($wait)*;
+            report
+        }};
+    }
+    let report = match runtime {
+        Runtime::Tokio => on_tokio(async { sent!(smtp_tokio.await) }),
+        Runtime::AsyncStd => async_std::task::block_on(async { sent!(smtp_async_std.await) }),
+        Runtime::Blocking => sent!(smtp_blocking),
+    };
+    assert!(report.unwrap().outcome.is_delivered());
+    let asked = Asked { credentials: None, host: "mx.example.net".to_owned(), port: 25 };
+    assert_eq!(thread.join().unwrap(), Some(asked));
+    server.stop();
+}
+
+on_each_runtime!(a_proxy_finds_the_server, what_a_proxy_refuses_is_told, direct_delivery_goes_through_the_proxy);

@@ -15,7 +15,7 @@ use smtp_proto::adapter::Error;
 use smtp_proto::adapter::sending::{self, Drives, Reads, System, Task};
 use smtp_proto::adapter::serving::Handle;
 use smtp_proto::adapter::tls::ClientTls;
-use smtp_proto::client::{Client, Transfer};
+use smtp_proto::client::{Client, Transfer, Verdict};
 use smtp_proto::delivery::{Policies, RateLimit, Url};
 use smtp_proto::server::{CloseReason, Connection, Decision, Handler, Mail, Recipient, Session};
 use smtp_proto::wire::Reply;
@@ -238,6 +238,85 @@ fn who_asked_first_is_served_first_and_idle_connections_end() {
             assert_eq!(happened, [(1, message(1)), (2, message(2)), (3, message(3)), (63, closed)]);
             assert_eq!(mailer.health().connections, 1);
         });
+    });
+}
+
+#[test]
+fn who_gives_up_waiting_holds_nobody_up() {
+    limited(|| {
+        on_virtual_time(ROOM, Duration::from_secs(1), Duration::ZERO, async |start, told| {
+            let mut policies = Policies::default();
+            policies.pool.connections = 1;
+            let mailer = mailer(policies);
+            let mut sending: Vec<_> = (1..=4)
+                .map(|number| {
+                    let mailer = mailer.clone();
+                    let envelope = envelope(&format!("number{number}"), &["joe"]);
+                    tokio::spawn(async move { mailer.send(envelope, "Hi\r\n").await })
+                })
+                .collect();
+            sleep(Duration::from_millis(500)).await;
+            sending.remove(1).abort();
+            // The first has the connection, which goes with it.
+            sending.remove(0).abort();
+            for sending in sending {
+                assert!(sending.await.unwrap().unwrap().outcome.is_delivered());
+            }
+            let arrived: Vec<_> = told
+                .try_iter()
+                .filter_map(|(at, told)| match told {
+                    Told::Message(sender, _) => Some(((at - start).as_millis(), sender)),
+                    _ => None,
+                })
+                .collect();
+            // The server had the first message, and nobody to answer.
+            let expected = [(1000, 1), (1500, 3), (2500, 4)];
+            let expected = expected.map(|(at, number)| (at, format!("number{number}@example.org")));
+            assert_eq!(arrived, expected);
+        });
+    });
+}
+
+#[test]
+fn many_messages_go_on_where_their_runtime_has_ended() {
+    const COUNT: usize = 20;
+    limited(|| {
+        let kept: RefCell<Option<sending::Reports<Virtual, _>>> = RefCell::new(None);
+        let told_of = RefCell::new(BTreeMap::new());
+        let sent = RefCell::new(Vec::new());
+        for last in [false, true] {
+            on_virtual_time(ROOM, Duration::from_secs(1), Duration::ZERO, async |_, told| {
+                let mut reports = kept.take().unwrap_or_else(|| {
+                    let mut policies = Policies::default();
+                    policies.pool.connections = 2;
+                    let messages = (0..COUNT).map(|number| (envelope(&format!("number{number}"), &["joe"]), "Hi\r\n"));
+                    mailer(policies).send_all(messages)
+                });
+                while let Some((index, report)) = reports.next().await {
+                    assert!(told_of.borrow_mut().insert(index, report.unwrap().outcome).is_none());
+                    if !last && told_of.borrow().len() == 5 {
+                        break;
+                    }
+                }
+                kept.replace(Some(reports));
+                let senders = told.try_iter().filter_map(|(_, told)| match told {
+                    Told::Message(sender, _) => Some(sender),
+                    _ => None,
+                });
+                sent.borrow_mut().extend(senders);
+            });
+        }
+        let (told_of, sent) = (told_of.into_inner(), sent.into_inner());
+        assert_eq!(told_of.len(), COUNT);
+        for (index, outcome) in told_of {
+            let times = sent.iter().filter(|sender| **sender == format!("number{index}@example.org")).count();
+            match outcome.verdict() {
+                Verdict::Delivered => assert_eq!(times, 1, "{index}"),
+                // It was on its way.
+                Verdict::Unknown => assert!(times <= 1, "{index}"),
+                other => panic!("{index}: {other:?}"),
+            }
+        }
     });
 }
 

@@ -371,7 +371,8 @@ impl Client {
     ///
     /// One that has not begun is not sent; one for which DATA has not been said is taken back with RSET, and so is one
     /// that goes in chunks and whose last has not been written. Behind DATA a message that is wholly handed over is sent;
-    /// where streamed content is missing, the session fails: there is no way to tell a server to forget half a message.
+    /// where streamed content is missing, the session fails, though not before the messages in front of it have their
+    /// verdicts: there is no way to tell a server to forget half a message.
     pub fn cancel(&mut self, id: RequestId) {
         if self.divided.iter().any(|divided| divided.id == id) {
             let of_it = |request: &Request| request.part.is_some_and(|(whole, _)| whole == id).then_some(request.id);

@@ -3,8 +3,10 @@
 //! They are the time that passed, counted in round trips of the link. The server says when messages arrived, so that
 //! the start of a process does not count.
 
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use smtp_tests::delay;
 use smtp_tests::runtime::Runtime;
@@ -16,6 +18,8 @@ use super::server::{Offer, Server};
 /// In each direction.
 const ONE_WAY: Duration = Duration::from_millis(50);
 const OCTETS: usize = 4096;
+/// How many round trips of one octet are averaged.
+const ECHOES: u32 = 600;
 /// Recipients of a message.
 const RECIPIENTS: [usize; 2] = [1, 50];
 
@@ -72,12 +76,14 @@ pub(crate) fn measure(test: bool) {
     }
     clients.extend(clients::installed().into_iter().map(|client| (client, sample, false)));
     // All at the same time: they wait nearly all of it.
-    let rows: Vec<_> = thread::scope(|scope| {
+    let (rows, echo): (Vec<_>, _) = thread::scope(|scope| {
+        let echo = scope.spawn(|| echo(if test { 1 } else { ECHOES }, full.one_way()));
         let measuring: Vec<_> = clients
             .iter()
             .map(|(client, amount, lmtp)| (client, scope.spawn(|| all_cases(client, *amount, *lmtp))))
             .collect();
-        measuring.into_iter().map(|(client, cases)| (client, cases.join().expect("a figure"))).collect()
+        let rows = measuring.into_iter().map(|(client, cases)| (client, cases.join().expect("a figure"))).collect();
+        (rows, echo.join().expect("an echo"))
     });
     if test {
         println!("{} clients have sent their messages over a link with a delay", rows.len());
@@ -87,6 +93,7 @@ pub(crate) fn measure(test: bool) {
         "\nRound trips a message of {OCTETS} octets over a link with {ONE_WAY:?} each way, by what the server offers:"
     );
     println!("from the first verdict to the last, and (in all, with the session's begin); messages that were sent.");
+    println!("One octet and its echo took {echo:.2} meanwhile: what is more than 1 is the machine's and the proxy's.");
     print!("{:<28}{:>11}", "", "recipients");
     Offer::ALL.iter().for_each(|offer| print!("{:>26}", offer.name()));
     println!();
@@ -105,6 +112,20 @@ pub(crate) fn measure(test: bool) {
         }
     }
     println!("* over several connections");
+}
+
+/// The mean of so many round trips that nobody's protocol has a part in, in round trips of the link.
+fn echo(times: u32, one_way: Duration) -> f64 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let to = delay::before(listener.local_addr().expect("its address"), one_way).expect("a link");
+    let mut near = TcpStream::connect(to).expect("a connection");
+    let (mut far, _) = listener.accept().expect("a connection");
+    thread::spawn(move || io::copy(&mut far.try_clone().expect("the same connection"), &mut far));
+    let begin = Instant::now();
+    for _ in 0..times {
+        near.write_all(b"?").and_then(|()| near.read_exact(&mut [0])).expect("an echo");
+    }
+    begin.elapsed().div_duration_f64(2 * one_way) / f64::from(times)
 }
 
 /// For each number of recipients and each offer. `None`: that is not possible.

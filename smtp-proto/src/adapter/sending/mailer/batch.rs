@@ -16,6 +16,9 @@ use crate::delivery::Report;
 /// How many messages may have been taken and not been told of. Those that wait for another attempt are among them.
 const MOST: usize = 1000;
 
+/// How much content they may have; the last one taken may go beyond.
+const MOST_OCTETS: usize = 256 << 20;
+
 /// A message, and its place in the order of all.
 pub(super) struct Job {
     pub(super) index: usize,
@@ -41,6 +44,8 @@ struct State {
     reports: VecDeque<Told>,
     /// Taken and not told of.
     open: usize,
+    /// Content of those that have not come to their ends.
+    octets: usize,
     /// There are no more.
     complete: bool,
     /// Nobody wants to know any more.
@@ -67,7 +72,7 @@ pub(super) struct Standing {
 
 impl State {
     fn has_room(&self, ahead: usize) -> bool {
-        !self.complete && self.open < MOST && self.ready.len() < ahead
+        !self.complete && self.open < MOST && self.octets < MOST_OCTETS && self.ready.len() < ahead
     }
 
     fn is_over(&self) -> bool {
@@ -98,10 +103,11 @@ impl Batch {
         self.lock().has_room(self.ahead)
     }
 
-    /// Another message was taken: it is put in, or told of.
-    pub(super) fn opened(&self) {
+    /// Another message was taken, with so many octets of content: it is put in, or told of.
+    pub(super) fn opened(&self, octets: usize) {
         let mut state = self.lock();
         state.open = state.open.saturating_add(1);
+        state.octets = state.octets.saturating_add(octets);
     }
 
     /// There are no more.
@@ -237,10 +243,11 @@ impl Batch {
         ready.into_values().chain(later.into_values()).collect()
     }
 
-    /// What became of a message.
-    pub(super) fn tell(&self, index: usize, result: Result<Report, Error>) {
+    /// What became of a message with so many octets of content.
+    pub(super) fn tell(&self, index: usize, octets: usize, result: Result<Report, Error>) {
         let (waiting, caller) = {
             let mut state = self.lock();
+            state.octets = state.octets.saturating_sub(octets);
             state.reports.push_back((index, result));
             let waiting = if state.is_over() { state.changed() } else { BTreeMap::new() };
             (waiting, state.caller.take())
@@ -263,5 +270,29 @@ impl Batch {
             state.caller.take()
         };
         caller.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_that_are_large_or_many_are_not_all_taken() {
+        let batch = Batch::new(10);
+        batch.opened(MOST_OCTETS - 1);
+        assert!(batch.has_room());
+        batch.opened(1);
+        assert!(!batch.has_room());
+        batch.tell(1, 1, Err(Error::MailerClosed));
+        assert!(batch.has_room());
+        (2..MOST).for_each(|_| batch.opened(0));
+        assert!(!batch.has_room());
+        // What has been told of makes room.
+        let told = batch.poll_told(&Context::from_waker(Waker::noop()));
+        assert!(matches!(told, Poll::Ready(Some((1, Err(Error::MailerClosed))))), "{told:?}");
+        assert!(batch.has_room());
+        batch.complete();
+        assert!(!batch.has_room());
     }
 }

@@ -17,6 +17,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -181,7 +182,7 @@ impl<R: Runtime> Shared<R> {
             };
             // A further attempt finds out by itself that the mailer is closed.
             if let NextAttempt::After(delay) = message.attempted(self, attempt) {
-                self.rested(R::now().checked_add(delay)).await;
+                self.rested(Some(after::<R>(delay))).await;
             }
         }
         message.ended(self)
@@ -208,11 +209,9 @@ impl<R: Runtime> Shared<R> {
     /// Counts another attempt, or tells when to ask again.
     fn admit(&self) -> Result<(), std::time::Instant> {
         let Some(rate) = &self.rate else { return Ok(()) };
-        let now = R::now();
-        let at = Instant::since_epoch(now.saturating_duration_since(self.epoch));
-        let taken = rate.lock().unwrap_or_else(PoisonError::into_inner).take(at);
-        // A moment that cannot be told is far away.
-        taken.map_err(|later| self.epoch.checked_add(later.elapsed()).or_else(|| now.checked_add(FAR)).unwrap_or(now))
+        let elapsed = R::now().saturating_duration_since(self.epoch);
+        let taken = rate.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::since_epoch(elapsed));
+        taken.map_err(|later| after::<R>(later.elapsed().saturating_sub(elapsed)))
     }
 
     async fn attempt<S: Source<R>>(&self, envelope: &Envelope, source: &S) -> Result<Outcome, Error> {
@@ -227,8 +226,11 @@ impl<R: Runtime> Shared<R> {
     }
 }
 
-/// Longer than anybody waits, and no moment that the system cannot tell.
-const FAR: std::time::Duration = std::time::Duration::from_secs(86_400);
+/// The moment so long from now. What the system cannot tell is a day away: then it is looked at again.
+fn after<R: Runtime>(delay: Duration) -> std::time::Instant {
+    let now = R::now();
+    now.checked_add(delay).or_else(|| now.checked_add(Duration::from_secs(86_400))).unwrap_or(now)
+}
 
 /// 64 random bits: good enough to spread attempts.
 fn random() -> u64 {

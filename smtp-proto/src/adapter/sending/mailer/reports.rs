@@ -20,8 +20,8 @@ use crate::delivery::Report;
 
 /// What becomes of messages that a mailer sends, as they come to their ends.
 ///
-/// Messages are taken while reports are waited for: a few more than may be on their way, and 1000 at most that have not
-/// been told of. When this is dropped, messages that have not begun are not sent, and those on their way are given up
+/// Messages are taken while reports are waited for: a few more than may be on their way, and 1000 or 256 MiB at most that
+/// have not been told of. When this is dropped, messages that have not begun are not sent, and those on their way are given up
 /// with their connections.
 #[must_use = "nothing is sent unless the reports are asked for"]
 pub struct Reports<R: Runtime, M> {
@@ -86,7 +86,7 @@ where
             let over = message.is_over();
             let job = Job { index: self.taken, message, content: content.into() };
             self.taken = self.taken.saturating_add(1);
-            self.batch.opened();
+            self.batch.opened(job.content.len());
             if over {
                 self.shared.end(&self.batch, job);
             } else {
@@ -107,8 +107,9 @@ where
             self.shared.rested(alarm).await;
             return;
         };
+        let octets = content.len();
         let result = self.shared.deliver(message, &Whole(content)).await;
-        self.batch.tell(index, result);
+        self.batch.tell(index, octets, result);
     }
 }
 

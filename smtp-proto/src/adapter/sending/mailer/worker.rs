@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::batch::{Batch, Job};
 use super::session::{Session, Whole};
-use super::{Route, Shared};
+use super::{Route, Shared, after};
 use crate::adapter::Error;
 use crate::adapter::sending::runtime::{Drive, Runtime};
 use crate::adapter::serving::{Either, either};
@@ -223,7 +223,7 @@ impl<R: Runtime> Worker<R> {
                 self.batch.put_in(job, None);
             } else {
                 // Its session is gone, and with it what is known.
-                self.batch.tell(job.index, Ok(job.message.lost()));
+                self.batch.tell(job.index, job.content.len(), Ok(job.message.lost()));
             }
         }
     }
@@ -234,15 +234,14 @@ impl<R: Runtime> Shared<R> {
     pub(super) fn conclude(&self, batch: &Batch, mut job: Job, attempt: Result<Outcome, Error>) {
         match job.message.attempted(self, attempt) {
             NextAttempt::AtOnce => batch.put_in(job, None),
-            // A moment that cannot be told never comes.
-            NextAttempt::After(delay) => batch.put_in(job, R::now().checked_add(delay)),
+            NextAttempt::After(delay) => batch.put_in(job, Some(after::<R>(delay))),
             NextAttempt::Done => self.end(batch, job),
         }
     }
 
     pub(super) fn end(&self, batch: &Batch, job: Job) {
         let result = job.message.ended(self);
-        batch.tell(job.index, result);
+        batch.tell(job.index, job.content.len(), result);
     }
 
     /// The mailer is closed: what waits is not sent.
