@@ -33,6 +33,7 @@ on_each_runtime!(
     a_pool_has_as_many_connections_as_asked_for,
     a_rate_is_kept_to,
     a_refused_login_is_not_tried_for_every_message,
+    a_session_that_the_server_closes_is_held_against_one_message_alone,
     what_cannot_be_read_is_told_before_anything_is_sent,
     a_server_that_is_not_there_may_be_there_later,
 );
@@ -435,6 +436,21 @@ fn a_refused_login_is_not_tried_for_every_message(runtime: &str) {
     assert_eq!((sent.code, &sent.entries[0]["reply"]["code"]), (77, &json!(535)), "{:?}", sent.entries[0]);
     assert!(sent.entries.len() < 3000, "{}", sent.entries.len());
     assert!(sent.complaints.iter().any(|line| line.starts_with("no further messages are sent")));
+}
+
+fn a_session_that_the_server_closes_is_held_against_one_message_alone(runtime: &str) {
+    // With the twentieth error, while others are on their way.
+    let options = ["--listen", "127.0.0.1:0", "--reject-rcpt", "no@b.test=550 5.1.1 No such user"];
+    let mut receive = Tool::start(runtime, options);
+    let address = receive.address();
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("x"), "Subject: x\n").unwrap();
+    let table = folder.path().join("table.csv");
+    fs::write(&table, "from,to,file\n".to_owned() + &",no@b.test,x\n".repeat(30) + &",b@b.test,x\n".repeat(30))
+        .unwrap();
+    let sent = send(runtime, &["--server", &address, "--bulk", table.to_str().unwrap()]);
+    assert_eq!(sent.summary[1], "recipients: 30 accepted, 29 refused, 1 failed, 0 unknown", "{:?}", sent.complaints);
+    assert_eq!(sent.complaints.iter().filter(|line| line.contains("421")).count(), 1);
 }
 
 fn what_cannot_be_read_is_told_before_anything_is_sent(runtime: &str) {

@@ -13,7 +13,7 @@ use async_std::task::spawn_blocking;
 use futures_io::{AsyncRead, AsyncWrite};
 #[cfg(feature = "socks")]
 use smtp_proto::adapter::sending::Socks5;
-use smtp_proto::adapter::sending::open_from;
+use smtp_proto::adapter::sending::{acknowledge_at_once, open_from};
 #[cfg(feature = "socks")]
 use tokio_socks::{io::Compat, tcp::Socks5Stream};
 
@@ -90,7 +90,12 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        stream!(self.get_mut(), stream => Pin::new(stream).poll_flush(context))
+        let socket = self.get_mut();
+        // All is written: replies come next.
+        if let Self::Tcp(stream) = socket {
+            acknowledge_at_once(stream);
+        }
+        stream!(socket, stream => Pin::new(stream).poll_flush(context))
     }
 
     fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

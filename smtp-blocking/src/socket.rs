@@ -18,7 +18,7 @@ use std::time::Duration;
 use futures_io::{AsyncRead, AsyncWrite};
 #[cfg(feature = "socks")]
 use smtp_proto::adapter::sending::Socks5;
-use smtp_proto::adapter::sending::open_from;
+use smtp_proto::adapter::sending::{acknowledge_at_once, open_from};
 #[cfg(feature = "socks")]
 use tokio_socks::{io::Compat, tcp::Socks5Stream};
 
@@ -138,6 +138,10 @@ impl Write for Socket {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        // All is written: replies come next.
+        if let Self::Tcp(stream) = self {
+            acknowledge_at_once(stream);
+        }
         stream!(self, stream => stream.flush())
     }
 }

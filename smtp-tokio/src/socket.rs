@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 #[cfg(feature = "socks")]
 use smtp_proto::adapter::sending::Socks5;
+use smtp_proto::adapter::sending::acknowledge_at_once;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[cfg(unix)]
 use tokio::net::UnixStream;
@@ -91,7 +92,12 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        stream!(self.get_mut(), stream => Pin::new(stream).poll_flush(context))
+        let socket = self.get_mut();
+        // All is written: replies come next.
+        if let Self::Tcp(stream) = socket {
+            acknowledge_at_once(stream);
+        }
+        stream!(socket, stream => Pin::new(stream).poll_flush(context))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

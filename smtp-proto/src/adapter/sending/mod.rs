@@ -25,6 +25,6 @@ pub use once::send;
 pub use outcomes::Outcomes;
 pub use runtime::{Drive, Drives, Reads, Runtime, System};
 #[cfg(feature = "sockets")]
-pub use sockets::open_from;
+pub use sockets::{acknowledge_at_once, open_from};
 #[cfg(feature = "socks")]
 pub use socks::Socks5;

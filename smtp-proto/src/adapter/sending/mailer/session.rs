@@ -21,6 +21,8 @@ pub(super) struct Session<R: Runtime> {
     used: bool,
     /// The server takes no more over it.
     used_up: bool,
+    /// It has ended under a message.
+    ended: bool,
     /// How many messages it has had in this use.
     messages: u32,
 }
@@ -53,7 +55,7 @@ impl<R: Runtime> Shared<R> {
                 connection
             }
         };
-        Ok(Session { lease, connection, used, used_up: false, messages: 0 })
+        Ok(Session { lease, connection, used, used_up: false, ended: false, messages: 0 })
     }
 
     /// Sends once to the endpoint.
@@ -104,15 +106,19 @@ impl<R: Runtime> Session<R> {
         if is_wanted { most.min(turn) } else { most }
     }
 
-    /// Takes what became of a message. False when the session ended by itself before it had to do with the message, as
-    /// servers do after a while or after so many messages: that was no attempt.
+    /// Takes what became of a message. False when the session ended before it had to do with the message: by itself, as
+    /// servers do after a while or after so many messages, or under one that was on its way before it. That was no attempt.
     pub(super) fn has_judged(&mut self, outcome: &Outcome) -> bool {
         self.used_up |= is_used_up(outcome);
-        if is_stale(outcome) {
-            return !self.used;
+        let (stale, unanswered) = (is_stale(outcome), is_unanswered(outcome));
+        if (stale && self.used) || (unanswered && self.ended) {
+            return false;
         }
-        self.used = true;
-        self.messages = self.messages.saturating_add(1);
+        self.ended |= unanswered;
+        if !stale {
+            self.used = true;
+            self.messages = self.messages.saturating_add(1);
+        }
         true
     }
 
@@ -135,6 +141,16 @@ fn is_stale(outcome: &Outcome) -> bool {
         ) => true,
         RecipientOutcome::Refused { phase: Phase::Mail, reply } => reply.is_service_closing(),
         _ => false,
+    })
+}
+
+/// Whether the session ended, and the server has neither answered nor taken the message.
+fn is_unanswered(outcome: &Outcome) -> bool {
+    outcome.recipients.iter().all(|recipient| {
+        let ended = |error: &SessionError| {
+            matches!(error, SessionError::Disconnected { .. } | SessionError::ServiceClosing { .. })
+        };
+        matches!(recipient, RecipientOutcome::Failed(error) if ended(error))
     })
 }
 
