@@ -24,7 +24,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert!(!outcome.recipients[0].is_transient());
 
     // A slice can be read like a file. `send` takes what is `Into<Bytes>`: text and octets that are given away.
-    let borrowed: &[u8] = &b"Subject: Borrowed\n\nHello!\n".to_vec();
+    let note = String::from("Subject: Borrowed\n\nHello!\n");
+    let borrowed = note.as_bytes();
     assert!(client.send_from(envelope.clone(), borrowed, None)?.is_delivered());
     assert!(client.send(envelope.clone(), borrowed.to_vec())?.is_delivered());
     client.quit()?;
