@@ -424,6 +424,11 @@ impl Error {
         }
     }
 
+    /// Whether the same fails again unless something is changed.
+    pub fn is_permanent(&self) -> bool {
+        !self.is_transient()
+    }
+
     /// Whether a deadline passed.
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout { .. })

@@ -18,8 +18,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         match outcome {
             RecipientOutcome::Accepted(_) => println!("{recipient} has it"),
             RecipientOutcome::Unknown(error) => println!("{recipient} may have it: {error}"),
-            refused if refused.is_transient() => println!("{recipient} later: {refused}"),
-            refused => println!("{recipient} never: {refused}"),
+            refused if refused.is_permanent() => println!("{recipient} never: {refused}"),
+            refused => println!("{recipient} later: {refused}"),
         }
     }
     let enhanced = outcome.recipients[1].reply().and_then(Reply::enhanced);

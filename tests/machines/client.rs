@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use smtp_proto::client::{self, Client, Content, Envelope, RecipientOutcome, Verdict};
+use smtp_proto::client::{self, Client, Content, Envelope, Outcome, RecipientOutcome, Verdict};
 use smtp_proto::wire::Parameter;
 use smtp_proto::{ApiMisuse, Error, Instant, Machine, Phase, Step};
 
@@ -272,4 +272,35 @@ fn a_go_ahead_that_comes_twice_refuses_nothing() {
     assert!(matches!(client.step(at(0), &mut rx), Ok(Step::Event(client::Event::Recipient { .. }))));
     let Ok(Step::Event(client::Event::Outcome { outcome, .. })) = client.step(at(0), &mut rx) else { panic!() };
     assert!(matches!(outcome.recipients[..], [RecipientOutcome::Failed(Error::Peer(_))]), "{outcome:?}");
+}
+
+#[test]
+fn an_outcome_says_whether_the_session_is_over() {
+    let (mut client, mut rx) = client("250 mx\r\n");
+    let outcome = |client: &mut Client, rx: &mut BytesMut| {
+        loop {
+            match client.step(at(0), rx) {
+                Ok(Step::Event(client::Event::Outcome { outcome, .. })) => return outcome,
+                Ok(Step::Write) => {
+                    let count = client.output().remaining();
+                    client.output().advance(count);
+                }
+                Ok(Step::Event(_)) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    let needs_eight_bits = |outcome: &Outcome| matches!(outcome.error, Some(Error::Unsendable(_)));
+    // The same is wrong with both, but of one the server had the begin already.
+    client.send(envelope(), Bytes::from_static("ö".as_bytes())).unwrap();
+    let before = outcome(&mut client, &mut rx);
+    assert!(needs_eight_bits(&before) && !before.session_over, "{before:?}");
+    let id = client.send(envelope(), Content::Streamed { size: None }).unwrap();
+    for reply in ["", "250 ok\r\n", "250 ok\r\n", "354 go\r\n"] {
+        talk(&mut client, at(0), &mut rx, reply);
+    }
+    client.content(id, Bytes::from_static("ö".as_bytes())).unwrap();
+    let amid = outcome(&mut client, &mut rx);
+    assert!(needs_eight_bits(&amid) && amid.session_over, "{amid:?}");
+    assert!(client.failure().is_some());
 }

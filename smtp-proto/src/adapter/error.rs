@@ -105,6 +105,10 @@ fn attempts_in_words(attempts: &[(SocketAddr, io::Error)]) -> String {
     if words.is_empty() { "it has no address".to_owned() } else { words.join("; ") }
 }
 
+fn undelivered(report: &Report) -> impl Iterator<Item = &RecipientOutcome> {
+    report.outcome.recipients.iter().filter(|recipient| !recipient.is_accepted())
+}
+
 fn undelivered_in_words(report: &Report) -> String {
     let recipients = &report.outcome.recipients;
     let failed: Vec<_> = recipients.iter().filter(|recipient| !recipient.is_accepted()).collect();
@@ -154,7 +158,8 @@ impl Error {
         }
     }
 
-    /// Whether the same may succeed later without any change.
+    /// Whether the same may succeed later without any change, and does no harm: of a message for several recipients, for
+    /// all who do not get it, and never where the outcome is unknown for one of them.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Resolve { .. }
@@ -165,17 +170,18 @@ impl Error {
             | Self::Over { .. } => true,
             Self::Smtp { source, .. } => source.is_transient(),
             Self::Tls { problem, .. } => problem.is_transient(),
-            Self::Undelivered(report) => {
-                let mut failed = report.outcome.recipients.iter().filter(|recipient| !recipient.is_accepted());
-                failed.all(RecipientOutcome::is_transient)
-            }
+            Self::Undelivered(report) => undelivered(report).all(RecipientOutcome::is_transient),
             Self::Content(_) | Self::MailerClosed | Self::Url(_) | Self::Argument(_) => false,
         }
     }
 
-    /// Whether the same fails again unless something is changed: the message, the login, the configuration.
+    /// Whether the same fails again unless something is changed: the message, the login, the configuration. Neither this
+    /// nor transient is what differs between recipients, or is unknown.
     pub fn is_permanent(&self) -> bool {
-        !self.is_transient()
+        match self {
+            Self::Undelivered(report) => undelivered(report).all(RecipientOutcome::is_permanent),
+            error => !error.is_transient(),
+        }
     }
 
     /// Whether a deadline passed; of a message for several recipients, for one of those who do not get it at least.
@@ -247,7 +253,7 @@ mod tests {
         let accepted = || RecipientOutcome::Accepted(Reply::from_static("250 ok"));
         let refused = || RecipientOutcome::Refused { phase: Phase::Rcpt, reply: Reply::from_static("451 later") };
         let undelivered = |recipients| {
-            let outcome = Outcome { recipients, reply: None, left_out: Vec::new(), error: None };
+            let outcome = Outcome { recipients, reply: None, left_out: Vec::new(), error: None, session_over: false };
             Error::Undelivered(Box::new(Report { outcome, attempts: 1 }))
         };
         let over = |source: &SessionError| Error::Over { peer: "peer".to_owned(), source: source.clone() };

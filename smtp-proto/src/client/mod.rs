@@ -451,7 +451,8 @@ impl Client {
     /// Tells what became of a request that is off the queue.
     fn conclude(&mut self, request: Request, error: Option<Error>) {
         if let RequestKind::Transaction(transaction) = request.kind {
-            let outcome = transaction.outcome(error, self.output.written(), self.config.lmtp);
+            let mut outcome = transaction.outcome(error, self.output.written(), self.config.lmtp);
+            outcome.session_over = matches!(self.state, State::Failed(_));
             match request.part {
                 Some((whole, first)) => self.conclude_part(whole, first, outcome),
                 None => self.events.push_back(Event::Outcome { id: request.id, outcome }),
@@ -508,10 +509,12 @@ impl Client {
         let of_one_message = matches!(error, Error::Unsendable(_));
         let shared = matches!(self.state, State::Opening | State::Handshake) || error.is_transient() && !of_one_message;
         let others = if shared { error.clone() } else { Error::GivenUp };
+        let cause = error.clone();
+        self.state = State::Failed(error);
         let (writing, written) = (self.writing, self.output.written());
         let is_concerned = |position: usize, request: &Request| match &request.kind {
             RequestKind::Transaction(transaction) if transaction.stage == Stage::Mail => false,
-            RequestKind::Transaction(transaction) => match error {
+            RequestKind::Transaction(transaction) => match cause {
                 // An unsendable message is the one being written; those before it wait for their verdicts.
                 Error::Unsendable(_) => position >= writing,
                 // Replies come in order: a wrong one was to the first, or to RSET.
@@ -522,13 +525,12 @@ impl Client {
             _ => true,
         };
         for (position, request) in core::mem::take(&mut self.requests).into_iter().enumerate() {
-            let cause = if is_concerned(position, &request) { &error } else { &others };
-            self.conclude(request, Some(cause.clone()));
+            let told = if is_concerned(position, &request) { &cause } else { &others };
+            self.conclude(request, Some(told.clone()));
         }
         self.writing = 0;
         self.awaited.clear();
         self.output.clear();
-        self.state = State::Failed(error);
         self.since = self.now;
     }
 

@@ -17,9 +17,10 @@ pub struct Outcome {
     /// Extensions that the envelope asked for and the server does not offer, where the message could go without: the
     /// keywords.
     pub left_out: Vec<&'static str>,
-    /// What ended the attempt, when it was not a reply to this message. Whether the session goes on is told by
-    /// [`Client::failure`](super::Client::failure).
+    /// What ended the attempt, when it was not a reply to this message.
     pub error: Option<Error>,
+    /// Whether the session was over with it: connect again. Mailers do that by themselves, and never say so.
+    pub session_over: bool,
 }
 
 /// What became of a message for one recipient.
@@ -81,6 +82,7 @@ impl Outcome {
             self.reply = further.reply.or(self.reply.take());
         }
         self.error = self.error.take().or(further.error);
+        self.session_over |= further.session_over;
         self
     }
 
@@ -96,16 +98,20 @@ impl RecipientOutcome {
         matches!(self, Self::Accepted(_))
     }
 
-    /// Whether the same may succeed later.
+    /// Whether the same may succeed later, and does no harm: never where the outcome is unknown.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Accepted(_) => false,
+            Self::Accepted(_) | Self::Unknown(_) => false,
             // RFC 5321 section 4.5.3.1.10: too many recipients, whatever the first digit says.
             Self::Refused { phase: Phase::Rcpt, reply } if reply.code().value() == 552 => true,
             Self::Refused { reply, .. } => reply.severity() == Severity::Transient,
             Self::Failed(error) => error.is_transient(),
-            Self::Unknown(_) => true,
         }
+    }
+
+    /// Whether the same fails again unless something is changed.
+    pub fn is_permanent(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Failed(_)) && !self.is_transient()
     }
 
     /// The reply about this recipient, if there was one.

@@ -432,7 +432,7 @@ impl Transaction {
             },
         };
         let recipients = self.answers.into_iter().map(outcome).collect();
-        Outcome { recipients, reply: self.verdict, left_out: self.left_out, error }
+        Outcome { recipients, reply: self.verdict, left_out: self.left_out, error, session_over: false }
     }
 }
 

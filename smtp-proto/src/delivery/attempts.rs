@@ -158,7 +158,11 @@ impl Delivery {
         let due = self.standings.iter().filter(|standing| standing.turn == Turn::Next);
         let recipients: Vec<_> = due.map(|_| RecipientOutcome::Failed(error.clone())).collect();
         let given = recipients.len();
-        self.conclude(Outcome { recipients, reply: None, left_out: Vec::new(), error: Some(error) }, given, random)
+        self.conclude(
+            Outcome { recipients, reply: None, left_out: Vec::new(), error: Some(error), session_over: false },
+            given,
+            random,
+        )
     }
 
     /// What has become of the message so far. Recipients that were in no attempt were withdrawn.
@@ -167,7 +171,7 @@ impl Delivery {
         let outcome = |standing: &Standing| standing.outcome.clone().unwrap_or_else(withdrawn);
         let recipients = self.standings.iter().map(outcome).collect();
         let Self { reply, left_out, error, attempts, .. } = self.clone();
-        Report { outcome: Outcome { recipients, reply, left_out, error }, attempts }
+        Report { outcome: Outcome { recipients, reply, left_out, error, session_over: false }, attempts }
     }
 
     /// When to go on, and with whom.
@@ -280,7 +284,13 @@ mod tests {
     }
 
     fn outcome(recipients: impl IntoIterator<Item = RecipientOutcome>) -> Outcome {
-        Outcome { recipients: recipients.into_iter().collect(), reply: None, left_out: Vec::new(), error: None }
+        Outcome {
+            recipients: recipients.into_iter().collect(),
+            reply: None,
+            left_out: Vec::new(),
+            error: None,
+            session_over: false,
+        }
     }
 
     /// What one outcome of one recipient means when nobody was accepted.

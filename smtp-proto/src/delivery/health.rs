@@ -135,7 +135,13 @@ mod tests {
     use alloc::vec::Vec;
 
     fn outcome(recipients: impl IntoIterator<Item = RecipientOutcome>) -> Outcome {
-        Outcome { recipients: recipients.into_iter().collect(), reply: None, left_out: Vec::new(), error: None }
+        Outcome {
+            recipients: recipients.into_iter().collect(),
+            reply: None,
+            left_out: Vec::new(),
+            error: None,
+            session_over: false,
+        }
     }
 
     #[test]

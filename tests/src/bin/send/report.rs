@@ -18,7 +18,7 @@ pub(crate) fn exit_code(result: &Result<Report, Error>) -> u8 {
     match result.as_ref().map(|report| &report.outcome) {
         Ok(outcome) if outcome.is_delivered() => 0,
         Ok(Outcome { error: Some(smtp_proto::Error::Peer(_)), .. }) => 76,
-        Ok(outcome) if outcome.recipients.iter().any(RecipientOutcome::is_transient) => TRY_AGAIN,
+        Ok(outcome) if !outcome.recipients.iter().all(|one| one.is_accepted() || one.is_permanent()) => TRY_AGAIN,
         Ok(_) => REFUSED,
         Err(Error::Resolve { .. }) => 68,
         Err(Error::Content(_)) => UNREADABLE,

@@ -91,7 +91,8 @@ impl<R: Runtime> Shared<R> {
             return failed.1;
         }
         let mut recipients = vec![None; envelope.recipients.len()];
-        let mut whole = Outcome { recipients: Vec::new(), reply: None, left_out: Vec::new(), error: None };
+        let mut whole =
+            Outcome { recipients: Vec::new(), reply: None, left_out: Vec::new(), error: None, session_over: false };
         for (places, part) in parts {
             let outcome = part.unwrap_or_else(|error| {
                 if !is_ours(&error) {
@@ -99,7 +100,7 @@ impl<R: Runtime> Shared<R> {
                 }
                 let error = error.session_error();
                 let recipients = places.iter().map(|_| RecipientOutcome::Failed(error.clone())).collect();
-                Outcome { recipients, reply: None, left_out: Vec::new(), error: Some(error) }
+                Outcome { recipients, reply: None, left_out: Vec::new(), error: Some(error), session_over: false }
             });
             for (place, outcome) in places.into_iter().zip(outcome.recipients) {
                 if let Some(slot) = recipients.get_mut(place) {
@@ -163,7 +164,7 @@ impl<R: Runtime> Shared<R> {
                 Ok(Some(outcome)) => return Ok(outcome),
                 Ok(None) => {}
                 Err(error) if is_ours(&error) => return Err(error),
-                // A server that wants no session, now or ever, has said so; others may want one.
+                // Who refuses for good speaks for the domain; what is refused for now is for the next host.
                 Err(error) if is_final(&error) => return Err(error),
                 Err(error) => failure = Some(error),
             }
@@ -251,5 +252,5 @@ fn is_final(error: &Error) -> bool {
 fn refused(envelope: &Envelope, problem: NoMailExchanger) -> Outcome {
     let one = |_: &Recipient| RecipientOutcome::Refused { phase: Phase::Rcpt, reply: problem.reply() };
     let recipients = envelope.recipients.iter().map(one).collect();
-    Outcome { recipients, reply: None, left_out: Vec::new(), error: None }
+    Outcome { recipients, reply: None, left_out: Vec::new(), error: None, session_over: false }
 }

@@ -88,7 +88,10 @@ impl Message {
         let count = self.delivery.envelope().map_or(0, |envelope| envelope.recipients.len());
         let error = SessionError::GivenUp;
         let recipients = vec![RecipientOutcome::Unknown(error.clone()); count];
-        self.delivery.concluded(Outcome { recipients, reply: None, left_out: Vec::new(), error: Some(error) }, 0);
+        self.delivery.concluded(
+            Outcome { recipients, reply: None, left_out: Vec::new(), error: Some(error), session_over: false },
+            0,
+        );
         self.delivery.report()
     }
 
