@@ -72,7 +72,12 @@ macro_rules! stream {
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        stream!(self.get_mut(), stream => Pin::new(stream).poll_read(context, into))
+        let socket = self.get_mut();
+        let received = stream!(&mut *socket, stream => Pin::new(stream).poll_read(context, into));
+        if let (Self::Tcp(stream), Poll::Ready(Ok(_))) = (socket, &received) {
+            acknowledge_at_once(stream);
+        }
+        received
     }
 }
 
@@ -90,12 +95,7 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let socket = self.get_mut();
-        // All is written: replies come next.
-        if let Self::Tcp(stream) = socket {
-            acknowledge_at_once(stream);
-        }
-        stream!(socket, stream => Pin::new(stream).poll_flush(context))
+        stream!(self.get_mut(), stream => Pin::new(stream).poll_flush(context))
     }
 
     fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

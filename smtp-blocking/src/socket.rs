@@ -124,7 +124,11 @@ macro_rules! stream {
 
 impl Read for Socket {
     fn read(&mut self, octets: &mut [u8]) -> io::Result<usize> {
-        stream!(self, stream => stream.read(octets))
+        let received = stream!(self, stream => stream.read(octets))?;
+        if let Self::Tcp(stream) = self {
+            acknowledge_at_once(stream);
+        }
+        Ok(received)
     }
 }
 
@@ -138,10 +142,6 @@ impl Write for Socket {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        // All is written: replies come next.
-        if let Self::Tcp(stream) = self {
-            acknowledge_at_once(stream);
-        }
         stream!(self, stream => stream.flush())
     }
 }

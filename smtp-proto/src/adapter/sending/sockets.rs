@@ -17,9 +17,9 @@ pub fn open_from(source: IpAddr, address: SocketAddr, limit: Duration) -> io::Re
     Ok(socket.into())
 }
 
-/// Has the system acknowledge at once what comes next, where it can be told to (Linux). A server that does not set
+/// Has the system acknowledge at once what was just read, where it can be told to (Linux). A server that does not set
 /// TCP_NODELAY may write the replies to one group in two parts, and then keeps the second back until the first is
-/// acknowledged, which systems put off by 40 ms and more. It holds until something is written.
+/// acknowledged, which systems put off by 40 ms and more.
 pub fn acknowledge_at_once<'s, S>(socket: &'s S)
 where
     SockRef<'s>: From<&'s S>,
